@@ -1,0 +1,233 @@
+"""The config of a run: every key, its type, its default and its range.
+
+Models are frozen and forbid unknown keys. ``"auto"`` stands for a value that the run resolves once from the data and the
+machine and writes to its ``config.yaml``; from then on the value in the file is the value that runs.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from .heads import HeadAugment, OnehotOptions, RegressionOptions
+
+Auto = Literal["auto"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A frozen part of the config that forbids unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Decode(Section):
+    """How image files become the uint8 array of the store."""
+
+    fit: Literal["squash", "pad", "crop"] = "squash"
+    """Make it square: `squash` the aspect, `pad` with the background, or `crop` the centre."""
+    channels: Literal[1, 3] = 3
+    background: Annotated[tuple[int, int, int], Field(description="RGB under alpha and padding, 0..255")] = (255, 255, 255)
+
+    @field_validator("background")
+    @classmethod
+    def _in_range(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        if not all(0 <= v <= 255 for v in value):
+            raise ValueError("three values from 0 to 255")
+        return value
+
+
+class Data(Section):
+    """Where the rows and images are. All paths are relative to `root`, and `root` to the working directory."""
+
+    root: str = "."
+    id: str
+    """The column that names a row; compared as text."""
+    train: Annotated[list[str], Field(min_length=1)]
+    """CSV or parquet files of the labelled rows; several files join 1:1 on the id."""
+    test: list[str] = []
+    unlabelled: list[str] = []
+    """Globs of more images for pretraining."""
+    lists: dict[str, str] = {}
+    """List files (id, name) with several rows an id."""
+    images: str
+    """A pattern with `{column}` fields ("photos/{object_id}.jpg"), or a column that holds the path."""
+    decode: Decode = Decode()
+    sample_submission: str | None = None
+
+
+class Folds(Section):
+    """The one fold plan of the run."""
+
+    scheme: Literal["kfold", "stratified", "group", "stratified_group", "holdout", "column"] = "kfold"
+    n: Annotated[int, Field(ge=2, le=50)] = 5
+    group: str | None = None
+    """Column whose equal values must stay on one side of every split."""
+    stratify: str | None = None
+    """Column to balance over the folds; a continuous one is cut into `bins` quantiles."""
+    bins: Annotated[int, Field(ge=2, le=50)] = 10
+    column: str | None = None
+    """For `scheme: column`: the column that holds each row's fold (empty: in no validation part)."""
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """For `scheme: holdout`: the validation share."""
+
+    @model_validator(mode="after")
+    def _columns_are_given(self) -> "Folds":
+        needs = {
+            "stratified": ["stratify"],
+            "group": ["group"],
+            "stratified_group": ["group", "stratify"],
+            "column": ["column"],
+        }
+        missing = [key for key in needs.get(self.scheme, []) if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"scheme: {self.scheme} needs {' and '.join(missing)}")
+        return self
+
+
+class Backbone(Section):
+    """A network that turns an input into `dim` features."""
+
+    kind: Literal["timm"] = "timm"
+    name: str = "resnet18"
+    """A timm model name."""
+    weights: str | None = None
+    """null: random; `pretrained`: timm's download; or a checkpoint file."""
+    options: dict[str, Any] = {}
+    """Further keyword arguments of `timm.create_model`."""
+
+
+class Optimisation(Section):
+    """What every trained stage has."""
+
+    size: Annotated[int, Field(ge=16, le=1024)] = 96
+    """Side of the square input, pixels."""
+    epochs: Count = 30
+    batch: Annotated[int, Field(ge=2)] = 64
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    warmup: Share = 0.1
+    """Share of the steps with a linearly rising learning rate; then a cosine to zero."""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest gradient norm; null: no clipping."""
+
+
+class Pretext(Optimisation):
+    """One self-supervised pretraining; its checkpoint serves any number of tasks."""
+
+    name: Name
+    kind: str
+    """A registered pretext: jigsaw."""
+    backbone: str = "auto"
+    init: str | None = None
+    """null: the backbone's own weights; the name of an earlier pretext; or a checkpoint file."""
+    reuse: str | None = None
+    """A run directory or `backbone.safetensors` taken as it is, without training."""
+    scope: Literal["auto", "transductive", "inductive", "asymmetric"] = "auto"
+    """Which rows are seen: train and test / one checkpoint per fold without its validation groups / train rows only."""
+    epochs: Count = 100
+    options: dict[str, Any] = {}
+
+
+class EarlyStopping(Section):
+    """Stop on an inner grouped split of the fold's training rows; the scored fold is never looked at."""
+
+    share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
+    patience: Count = 5
+
+
+class Task(Optimisation):
+    """One head. Tasks that agree in everything but their target share one network when `transfer.joint` holds."""
+
+    kind: Literal["regression", "onehot"]
+    columns: Annotated[list[str], Field(min_length=1)]
+    init: str = "scratch"
+    """The name of a pretext, `scratch`, or a checkpoint file."""
+    backbone: str = "auto"
+    freeze: Literal["none", "all"] | list[str] = "none"
+    """`none`, `all`, or the backbone's stages to keep fixed."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Learning-rate factor from each stage to the one below it."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of this head's loss in a joint network."""
+    folds: Auto | list[Annotated[int, Field(ge=0)]] = "auto"
+    """The folds to train, `auto`: all. A task without all folds is compared but never stacked."""
+    augment: HeadAugment = HeadAugment()
+    early_stopping: EarlyStopping | None = None
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _options_fit_the_kind(self) -> "Task":
+        self.head_options()
+        return self
+
+    def head_options(self) -> RegressionOptions | OnehotOptions:
+        """The checked options of this kind of head."""
+        return {"regression": RegressionOptions, "onehot": OnehotOptions}[self.kind](**self.options)
+
+
+class Transfer(Section):
+    """How the heads are trained."""
+
+    joint: Auto | bool = "auto"
+    """One network with several heads (`auto`: yes on a CPU) or one network a task."""
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    """Decay of the moving average of the weights, which predicts; 0: the last weights."""
+    seeds: Count = 1
+    """Networks to average in each fold."""
+    final: Literal["folds", "refit", "both"] = "folds"
+    """Test rows come from the fold models, from one network on all labelled rows, or from both; a refit is never scored."""
+
+
+class Features(Section):
+    """Test-time augmentation and its statistics."""
+
+    views: Auto | Literal["none", "hflip", "d4"] | list[str] = "auto"
+    """`auto`: those that training augmentation contains."""
+    stats: Annotated[list[Literal["mean", "var", "max", "min"]], Field(min_length=1)] = ["mean", "var", "max", "min"]
+
+
+Metric = Literal["rmse", "mae", "r2", "accuracy", "logloss", "auc", "f1", "qwk"]
+
+
+class Stack(Section):
+    """Level 2: what is predicted, how it is scored, and by which models."""
+
+    target: str | list[str]
+    """The train column or columns to predict."""
+    metric: Metric = "rmse"
+    models: list[Literal["lightgbm", "ridge"]] = ["lightgbm", "ridge"]
+    members: list[str] = []
+    """The tasks whose features are stacked; empty: every task trained on all folds."""
+    submit: str = "best"
+    """`best`: the rung with the best nested score; or a rung's name."""
+    range: tuple[float, float] | None = None
+    """Smallest and largest allowed prediction; values outside are clipped."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The target columns as a list."""
+        return [self.target] if isinstance(self.target, str) else list(self.target)
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: Name
+    runs: str = "runs"
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    channels_last: Auto | bool = "auto"
+    deterministic: bool = False
+    """Bitwise repeatable CUDA kernels (slower); a CPU run always is."""
+    threads: Auto | Count = "auto"
+    data: Data
+    folds: Folds = Folds()
+    backbones: dict[Name, Backbone] = Field(default={"img": Backbone()}, min_length=1)
+    pretext: list[Pretext] = []
+    tasks: dict[Name, Task] = {}
+    transfer: Transfer = Transfer()
+    features: Features = Features()
+    stack: dict[Name, Stack] = {}
