@@ -26,12 +26,12 @@ _SETTLED_NS = 2_000_000_000
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to it when the block succeeds and removed when it fails.
 
-    The block may write a file there or make a folder. The temporary keeps the suffix (writers that look at it
-    work as usual) and carries host and process, so that `remove_stale` knows the leftovers of killed processes.
+    The block may write a file there or make a folder. The temporary keeps the suffix, at which some writers
+    look, and carries host and process, so that `remove_stale` knows the leftovers of killed processes.
 
     Args:
-        path: the file or folder to bring about; missing parents are made. A file is replaced. A folder is not:
-            if one stands there already, another process was faster with the same content, and it is kept.
+        path: the file or folder to bring about; missing parents are made. A file is replaced. A folder is
+            not: if one stands there already, another process was faster with the same content; it is kept.
 
     Yields:
         The temporary path; nothing exists there yet.
