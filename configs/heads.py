@@ -10,7 +10,10 @@ Strength = Annotated[float, Field(ge=0.0, le=1.0)]
 class Options(BaseModel):
     """Frozen options that forbid unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    def check_size(self, size: int) -> None:
+        """Raise a ValueError saying what is expected if inputs of `size` pixels do not suit the options."""
 
 
 class RegressionOptions(Options):

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from .heads import Options
 
@@ -25,3 +25,30 @@ class JigsawOptions(Options):
     """Flip and turn the whole picture at random before it is cut."""
     crop: tuple[Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]] = (0.7, 1.0)
     """Smallest and largest share of the area that a random crop of the picture keeps."""
+
+    @field_validator("crop")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("the smaller value first")
+        return value
+
+    def check_size(self, size: int) -> None:
+        """Refuse boards whose tiles are below 8 pixels: nothing is left to recognise on them.
+
+        Args:
+            size: Side of the board, pixels.
+
+        Raises:
+            ValueError: naming the smallest size that these options allow.
+        """
+        smallest = self.grid * (SMALLEST_TILE + self.jitter) + (self.grid - 1) * self.gap
+        if size < smallest:
+            raise ValueError(
+                f"at least {smallest} pixels, so that a tile of the {self.grid} x {self.grid} board"
+                f" (gap {self.gap}, jitter {self.jitter}) keeps {SMALLEST_TILE}"
+            )
+
+
+SMALLEST_TILE = 8
+"""Pixels along a side."""

@@ -1,7 +1,7 @@
 """The config of a run: every key, its type, its default and its range.
 
-Models are frozen and forbid unknown keys. ``"auto"`` stands for a value that the run resolves once from the data and the
-machine and writes to its ``config.yaml``; from then on the value in the file is the value that runs.
+Models are frozen and forbid unknown keys. ``"auto"`` stands for a value that the run resolves once from the data and
+the machine and writes to its ``config.yaml``; from then on the value in the file is the value that runs.
 """
 
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 class Section(BaseModel):
     """A frozen part of the config that forbids unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Decode(Section):
@@ -28,7 +28,11 @@ class Decode(Section):
     fit: Literal["squash", "pad", "crop"] = "squash"
     """Make it square: `squash` the aspect, `pad` with the background, or `crop` the centre."""
     channels: Literal[1, 3] = 3
-    background: Annotated[tuple[int, int, int], Field(description="RGB under alpha and padding, 0..255")] = (255, 255, 255)
+    background: Annotated[tuple[int, int, int], Field(description="RGB under alpha and padding, 0..255")] = (
+        255,
+        255,
+        255,
+    )
 
     @field_validator("background")
     @classmethod
@@ -39,7 +43,7 @@ class Decode(Section):
 
 
 class Data(Section):
-    """Where the rows and images are. All paths are relative to `root`, and `root` to the working directory."""
+    """Where the rows and images are: paths relative to `root`, and `root` to the working directory."""
 
     root: str = "."
     id: str
@@ -82,7 +86,7 @@ class Folds(Section):
         }
         missing = [key for key in needs.get(self.scheme, []) if getattr(self, key) is None]
         if missing:
-            raise ValueError(f"scheme: {self.scheme} needs {' and '.join(missing)}")
+            raise ValueError(f"{' and '.join(missing)} to be given with scheme: {self.scheme}")
         return self
 
 
@@ -125,9 +129,10 @@ class Pretext(Optimisation):
     reuse: str | None = None
     """A run directory or `backbone.safetensors` taken as it is, without training."""
     scope: Literal["auto", "transductive", "inductive", "asymmetric"] = "auto"
-    """Which rows are seen: train and test / one checkpoint per fold without its validation groups / train rows only."""
+    """Rows seen: train and test / one checkpoint per fold without its validation groups / train rows only."""
     epochs: Count = 100
     options: dict[str, Any] = {}
+    """Of the kind of pretext."""
 
 
 class EarlyStopping(Section):
@@ -138,7 +143,7 @@ class EarlyStopping(Section):
 
 
 class Task(Optimisation):
-    """One head. Tasks that agree in everything but their target share one network when `transfer.joint` holds."""
+    """One head. Tasks that differ in nothing but their target share one network when `transfer.joint` holds."""
 
     kind: Literal["regression", "onehot"]
     columns: Annotated[list[str], Field(min_length=1)]
@@ -156,15 +161,17 @@ class Task(Optimisation):
     augment: HeadAugment = HeadAugment()
     early_stopping: EarlyStopping | None = None
     options: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _options_fit_the_kind(self) -> "Task":
-        self.head_options()
-        return self
+    """Of the kind of head."""
 
     def head_options(self) -> RegressionOptions | OnehotOptions:
         """The checked options of this kind of head."""
-        return {"regression": RegressionOptions, "onehot": OnehotOptions}[self.kind](**self.options)
+        return HEAD_OPTIONS[self.kind](**self.options)
+
+
+HEAD_OPTIONS: dict[str, type[RegressionOptions] | type[OnehotOptions]] = {
+    "regression": RegressionOptions,
+    "onehot": OnehotOptions,
+}
 
 
 class Transfer(Section):
@@ -177,15 +184,23 @@ class Transfer(Section):
     seeds: Count = 1
     """Networks to average in each fold."""
     final: Literal["folds", "refit", "both"] = "folds"
-    """Test rows come from the fold models, from one network on all labelled rows, or from both; a refit is never scored."""
+    """Test rows come from the fold models, one network on all labelled rows (never scored), or both."""
+
+
+View = Literal["identity", "hflip", "vflip", "rot180", "rot90", "rot270", "transpose", "antitranspose"]
 
 
 class Features(Section):
     """Test-time augmentation and its statistics."""
 
-    views: Auto | Literal["none", "hflip", "d4"] | list[str] = "auto"
+    views: Auto | Literal["none", "hflip", "d4"] | Annotated[list[View], Field(min_length=1)] = "auto"
     """`auto`: those that training augmentation contains."""
-    stats: Annotated[list[Literal["mean", "var", "max", "min"]], Field(min_length=1)] = ["mean", "var", "max", "min"]
+    stats: Annotated[list[Literal["mean", "var", "max", "min"]], Field(min_length=1)] = [
+        "mean",
+        "var",
+        "max",
+        "min",
+    ]
 
 
 Metric = Literal["rmse", "mae", "r2", "accuracy", "logloss", "auc", "f1", "qwk"]
@@ -197,13 +212,20 @@ class Stack(Section):
     target: str | list[str]
     """The train column or columns to predict."""
     metric: Metric = "rmse"
-    models: list[Literal["lightgbm", "ridge"]] = ["lightgbm", "ridge"]
+    models: Annotated[list[Literal["lightgbm", "ridge"]], Field(min_length=1)] = ["lightgbm", "ridge"]
     members: list[str] = []
     """The tasks whose features are stacked; empty: every task trained on all folds."""
     submit: str = "best"
     """`best`: the rung with the best nested score; or a rung's name."""
     range: tuple[float, float] | None = None
     """Smallest and largest allowed prediction; values outside are clipped."""
+
+    @field_validator("range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError("the smaller value first")
+        return value
 
     @property
     def columns(self) -> list[str]:
@@ -220,6 +242,8 @@ class Config(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: Auto | bool = "auto"
+    plugins: list[str] = []
+    """Python files of yours that register pretexts, relative to the working directory."""
     deterministic: bool = False
     """Bitwise repeatable CUDA kernels (slower); a CPU run always is."""
     threads: Auto | Count = "auto"

@@ -1,0 +1,238 @@
+"""What one section of the config says about another: names that must exist, kinds and their options."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from . import registry
+from .errors import KeyPath, Problem, closest, shown
+from .heads import Options
+from .schema import HEAD_OPTIONS, Config, Pretext, Task
+from .validation import validate
+
+RUNGS = ("best", "constant", "mean")
+"""Words that `submit` knows beside models and tasks, so that no task may be called so."""
+
+
+def find_problems(config: Config, broken: Sequence[KeyPath] = ()) -> list[Problem]:
+    """Check everything that concerns more than one key.
+
+    Args:
+        config: A config whose single keys are right, or were replaced by something right.
+        broken: The keys that were replaced; nothing that hangs on them is judged.
+
+    Returns:
+        The mistakes, in the order of the config.
+    """
+    problems: list[Problem] = []
+    for check, reads in _CHECKS:
+        if any(_matches(path, pattern) for path in broken for pattern in reads):
+            continue
+        problems += check(config)
+    return [found for found in problems if not any(found.path[: len(path)] == path for path in broken)]
+
+
+def with_full_options(config: Config) -> Config:
+    """The config with every default of the pretexts' and heads' options written out."""
+    return config.model_copy(
+        update={
+            "pretext": [
+                p.model_copy(update={"options": _full(registry.options_class(p.kind), p)})
+                for p in config.pretext
+            ],
+            "tasks": {
+                name: t.model_copy(update={"options": _full(HEAD_OPTIONS[t.kind], t)})
+                for name, t in config.tasks.items()
+            },
+        }
+    )
+
+
+def _full(options: type[Options], owner: Pretext | Task) -> dict[str, object]:
+    return options.model_validate(owner.options).model_dump(mode="json")
+
+
+def _pretext_names(config: Config) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, pretext in enumerate(config.pretext):
+        if pretext.name in seen:
+            first = f"pretext.{seen[pretext.name]}"
+            yield Problem(
+                ("pretext", index, "name"), "a name of its own", f"{shown(pretext.name)}, the name of {first}"
+            )
+        seen.setdefault(pretext.name, index)
+
+
+def _pretext_options(config: Config) -> Iterator[Problem]:
+    for index, pretext in enumerate(config.pretext):
+        if pretext.kind not in registry.PRETEXTS:
+            yield Problem(
+                ("pretext", index, "kind"),
+                f"one of {', '.join(registry.PRETEXTS)}",
+                shown(pretext.kind),
+                closest(pretext.kind, registry.PRETEXTS),
+            )
+            continue
+        options, problems = validate(
+            registry.options_class(pretext.kind), pretext.options, ("pretext", index, "options")
+        )
+        yield from problems
+        if isinstance(options, Options):
+            try:
+                options.check_size(pretext.size)
+            except ValueError as error:
+                yield Problem(("pretext", index, "size"), str(error), shown(pretext.size))
+
+
+def _head_options(config: Config) -> Iterator[Problem]:
+    for name, task in config.tasks.items():
+        yield from validate(HEAD_OPTIONS[task.kind], task.options, ("tasks", name, "options"))[1]
+
+
+def _task_names(config: Config) -> Iterator[Problem]:
+    for name in config.tasks:
+        if name in RUNGS:
+            yield Problem(
+                ("tasks", name), f"a name other than {', '.join(RUNGS)}, which are rungs of the ladder", name
+            )
+
+
+def _backbones(config: Config) -> Iterator[Problem]:
+    owners: list[tuple[KeyPath, Pretext | Task]] = [
+        *((("pretext", index), pretext) for index, pretext in enumerate(config.pretext)),
+        *((("tasks", name), task) for name, task in config.tasks.items()),
+    ]
+    of_pretext = {pretext.name: pretext.backbone for pretext in config.pretext}
+    for path, owner in owners:
+        if owner.backbone not in ("auto", *config.backbones):
+            yield Problem(
+                (*path, "backbone"),
+                f"one of auto, {', '.join(config.backbones)}",
+                shown(owner.backbone),
+                closest(owner.backbone, config.backbones),
+            )
+        elif owner.backbone == "auto" and len(config.backbones) > 1 and owner.init not in of_pretext:
+            yield Problem(
+                (*path, "backbone"), f"one of {', '.join(config.backbones)}, as there are several", "auto"
+            )
+        elif owner.backbone != "auto" and of_pretext.get(owner.init or "", "auto") not in (
+            "auto",
+            owner.backbone,
+        ):
+            theirs = of_pretext[owner.init or ""]
+            yield Problem(
+                (*path, "backbone"),
+                f"auto or {theirs}, the backbone of {owner.init} that `init` starts from",
+                shown(owner.backbone),
+            )
+
+
+def _pretext_init(config: Config) -> Iterator[Problem]:
+    for index, pretext in enumerate(config.pretext):
+        earlier = [other.name for other in config.pretext[:index]]
+        if pretext.init is not None and pretext.init not in earlier and not Path(pretext.init).exists():
+            names = ", ".join(earlier) or "there is none"
+            yield Problem(
+                ("pretext", index, "init"),
+                f"null, an earlier pretext ({names}) or an existing checkpoint",
+                shown(pretext.init),
+                closest(pretext.init, earlier),
+            )
+
+
+def _task_init(config: Config) -> Iterator[Problem]:
+    names = [pretext.name for pretext in config.pretext]
+    for name, task in config.tasks.items():
+        if task.init not in ("scratch", *names) and not Path(task.init).exists():
+            known = ", ".join(names) or "there is none"
+            yield Problem(
+                ("tasks", name, "init"),
+                f"scratch, a pretext ({known}) or an existing checkpoint",
+                shown(task.init),
+                closest(task.init, ["scratch", *names]),
+            )
+
+
+def _files(config: Config) -> Iterator[Problem]:
+    for name, backbone in config.backbones.items():
+        if backbone.weights not in (None, "pretrained") and not Path(backbone.weights).exists():
+            yield Problem(
+                ("backbones", name, "weights"),
+                "null, pretrained or an existing checkpoint",
+                shown(backbone.weights),
+                closest(backbone.weights, ["pretrained"]),
+            )
+    for index, pretext in enumerate(config.pretext):
+        if pretext.reuse is not None and not Path(pretext.reuse).exists():
+            yield Problem(
+                ("pretext", index, "reuse"),
+                "null, a run directory or an existing checkpoint",
+                shown(pretext.reuse),
+            )
+
+
+def _task_folds(config: Config) -> Iterator[Problem]:
+    if config.folds.scheme == "column":
+        return
+    count = 1 if config.folds.scheme == "holdout" else config.folds.n
+    for name, task in config.tasks.items():
+        for index, fold in enumerate([] if task.folds == "auto" else task.folds):
+            if fold >= count:
+                allowed = (
+                    "0, as scheme: holdout has one fold" if count == 1 else f"a fold from 0 to {count - 1}"
+                )
+                yield Problem(("tasks", name, "folds", index), allowed, shown(fold))
+
+
+def _members(config: Config) -> Iterator[Problem]:
+    whole = [name for name, task in config.tasks.items() if task.folds == "auto"]
+    listed = ", ".join(whole) or "there is none"
+    for name, stack in config.stack.items():
+        if not stack.members and not whole:
+            yield Problem(("stack", name, "members"), "at least one task with folds: auto", "none")
+        for index, member in enumerate(stack.members):
+            if member not in whole:
+                why = (
+                    f"{shown(member)}, which is trained on some folds only"
+                    if member in config.tasks
+                    else shown(member)
+                )
+                yield Problem(
+                    ("stack", name, "members", index),
+                    f"a task trained on all folds ({listed})",
+                    why,
+                    None if member in config.tasks else closest(member, whole),
+                )
+
+
+def _submit(config: Config) -> Iterator[Problem]:
+    for name, stack in config.stack.items():
+        rungs = [*RUNGS, *stack.models, *(stack.members or config.tasks)]
+        if stack.submit.partition(".")[0] not in rungs:
+            yield Problem(
+                ("stack", name, "submit"),
+                f"one of {', '.join(rungs)}",
+                shown(stack.submit),
+                closest(stack.submit, rungs),
+            )
+
+
+def _matches(path: KeyPath, pattern: str) -> bool:
+    """Whether replacing `path` changes a key of the pattern; `*` stands for any one part."""
+    parts = pattern.split(".")
+    return all(want in ("*", str(part)) for want, part in zip(parts, path, strict=False))
+
+
+# Each check, and the keys of other sections that it relies on.
+_CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ...] = (
+    (_backbones, ("backbones", "pretext.*.name", "pretext.*.backbone")),
+    (_files, ()),
+    (_pretext_names, ("pretext.*.name",)),
+    (_pretext_options, ("pretext.*.kind", "plugins")),
+    (_pretext_init, ("pretext.*.name",)),
+    (_task_names, ()),
+    (_head_options, ("tasks.*.kind",)),
+    (_task_init, ("pretext.*.name",)),
+    (_task_folds, ("folds.scheme", "folds.n")),
+    (_members, ("tasks.*.folds",)),
+    (_submit, ("stack.*.models", "stack.*.members")),
+)

@@ -1,0 +1,93 @@
+"""Which options and which code stand behind the name of a method. Imports no method before it is used."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UserError, closest
+
+_PACKAGE = __name__.rsplit(".", 2)[0]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method: import paths "module:Name" relative to the package, or a plug-in's classes themselves."""
+
+    options: str | type
+    implementation: str | type
+
+
+PRETEXTS: dict[str, Entry] = {
+    "jigsaw": Entry(options="configs.pretext:JigsawOptions", implementation="pretext.jigsaw:Jigsaw"),
+}
+
+_BUILT_IN = frozenset(PRETEXTS)
+
+
+def options_class(kind: str) -> Any:
+    """The pydantic class of a pretext's options.
+
+    Raises:
+        UserError: if no pretext of that name is registered.
+    """
+    return _load(_entry(kind).options)
+
+
+def implementation(kind: str) -> Any:
+    """The class that implements a pretext.
+
+    Raises:
+        UserError: if no pretext of that name is registered.
+    """
+    return _load(_entry(kind).implementation)
+
+
+def register_pretext(name: str, *, options: type, implementation: type) -> None:
+    """Make a pretext known under a name; meant for the files under `plugins` in a config.
+
+    Args:
+        name: The `kind` by which configs ask for it; not one of jigstack's own.
+        options: A subclass of `jigstack.configs.heads.Options`.
+        implementation: The class to build, with the methods of `jigstack.pretext.jigsaw.Jigsaw`.
+
+    Raises:
+        UserError: if the name is jigstack's own or another plug-in's, or `options` is not an options class.
+    """
+    from .heads import Options
+
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        raise UserError(
+            f"options: expected a subclass of jigstack.configs.heads.Options, received {options!r}"
+        )
+    if name in _BUILT_IN:
+        raise UserError(
+            f"name: expected one that jigstack does not use itself, received {name!r}; choose another"
+        )
+    known = PRETEXTS.get(name)
+    if known is not None and _module(known.implementation) != implementation.__module__:
+        raise UserError(
+            f"name: expected one that no other plug-in uses, received {name!r}"
+            f" of {_module(known.implementation)}"
+        )
+    PRETEXTS[name] = Entry(options=options, implementation=implementation)
+
+
+def _entry(kind: str) -> Entry:
+    if kind not in PRETEXTS:
+        near = closest(kind, PRETEXTS)
+        raise UserError(
+            f"kind: expected one of {', '.join(PRETEXTS)}, received {kind!r}"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
+    return PRETEXTS[kind]
+
+
+def _load(target: str | type) -> Any:
+    if not isinstance(target, str):
+        return target
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(f"{_PACKAGE}.{module}"), name)
+
+
+def _module(target: str | type) -> str:
+    return target if isinstance(target, str) else target.__module__
