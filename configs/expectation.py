@@ -63,9 +63,8 @@ def _step(schema: Schema, node: Schema | None, part: str | int) -> Schema | None
         elif part in option.get("properties", {}):
             found = option["properties"][part]
         else:
-            found = next(
-                iter(option.get("patternProperties", {}).values()), option.get("additionalProperties")
-            )
+            named = option.get("patternProperties", {})
+            found = next(iter(named.values()), option.get("additionalProperties"))
         if isinstance(found, dict):
             return _resolved(schema, found)
     return None

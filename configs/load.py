@@ -40,8 +40,8 @@ def load_config(
     Args:
         source: A YAML file, a run directory (its `config.yaml`), plain values, or a config to be overridden.
         overrides: Texts `key.path=value`, the value in YAML; `pretext.0.epochs=3` or `pretext.jig.epochs=3`.
-        allow_plugins: Run the files under `plugins` even if the config lies in a run directory, which may be a
-            stranger's. Any other config is taken for the user's own.
+        allow_plugins: Run the files under `plugins` even if the config lies in a run directory, which may be
+            a stranger's. Any other config is taken for the user's own.
 
     Returns:
         The config, with the options of pretexts and heads written out in full.

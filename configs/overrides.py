@@ -1,7 +1,7 @@
 """`key.path=value` from the command line, laid over what the file says."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from .document import parse_value
 from .errors import KeyPath, Problem, closest, shown
@@ -70,15 +70,12 @@ def _place(data: dict[str, Any], parts: list[str], value: Any) -> KeyPath | Prob
                 here[part] = {"img": {}} if path == ["backbones"] else {}
         else:
             return Problem(tuple(parts), f"{above} to be a mapping or a list", shown(here))
+        owner = cast(Any, here)
         if is_last:
-            _set(here, path[-1], value)
+            owner[path[-1]] = value
         else:
-            here = here[path[-1]]
+            here = owner[path[-1]]
     return tuple(path)
-
-
-def _set(owner: Any, key: str | int, value: Any) -> None:
-    owner[key] = value
 
 
 def _index(items: list[Any], part: str) -> int | None:
