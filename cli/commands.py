@@ -1,0 +1,331 @@
+"""One function per sub-command: read the options, call the Python function of the same name.
+
+The pipeline is imported inside the functions, so that `--help` costs neither torch nor pandas.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .._version import __version__
+from ..configs.errors import UserError
+from .outcome import told_plainly
+
+app = typer.Typer(
+    name="jigstack",
+    help="Pretrain once without labels, fine-tune under one fold plan, stack, and believe the score.",
+    epilog="Start with: jigstack recipes, or jigstack sample emoji",
+    no_args_is_help=True,
+    add_completion=False,
+    # Rich help costs a quarter of a second at every start.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+recipes_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(recipes_app, name="recipes")
+
+
+Source = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A YAML file, or a run directory.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Change keys: seed=1 tasks.era.lr=3e-4 pretext.jig.epochs=50",
+        show_default=False,
+    ),
+]
+Smoke = Annotated[
+    bool, typer.Option("--smoke", help="200 rows and one epoch, to see it work in under a minute.")
+]
+FoldList = Annotated[
+    str | None, typer.Option("--folds", metavar="0,2", help="Train these folds only.", show_default=False)
+]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace finished training whose config has changed.")
+]
+AllowPlugins = Annotated[
+    bool,
+    typer.Option("--allow-plugins", help="Run the plug-ins of a config in a run directory that you trust."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
+
+
+def _numbers(folds: str | None) -> tuple[int, ...] | None:
+    """The folds of `--folds 0,2`."""
+    if folds is None:
+        return None
+    if not all(part.strip().isdigit() for part in folds.split(",")):
+        raise UserError(f"--folds: expected numbers such as 0 or 0,2, received {folds!r}")
+    return tuple(sorted({int(part) for part in folds.split(",")}))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jigstack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    config: Source,
+    overrides: Overrides = None,
+    smoke: Smoke = False,
+    folds: FoldList = None,
+    replace: Replace = False,
+    allow_plugins: AllowPlugins = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Do the whole job: pretrain, finetune, features, stack.
+
+    Finished stages are not done again; a stopped run goes on from its last epoch.
+
+    \b
+    Examples:
+      jigstack run configs/quickstart.yaml
+      jigstack run my.yaml --smoke
+      jigstack run my.yaml --folds 0 tasks.era.lr=3e-4
+    """
+    with told_plainly(debug):
+        from .. import pipeline
+
+        pipeline.run(
+            config,
+            overrides or (),
+            smoke=smoke,
+            folds=_numbers(folds),
+            replace=replace,
+            allow_plugins=allow_plugins,
+            quiet=quiet,
+        )
+
+
+@app.command()
+def pretrain(
+    config: Source,
+    overrides: Overrides = None,
+    smoke: Smoke = False,
+    folds: FoldList = None,
+    replace: Replace = False,
+    allow_plugins: AllowPlugins = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train the pretexts only.
+
+    Their checkpoints serve any number of tasks and runs.
+
+    \b
+    Examples:
+      jigstack pretrain my.yamln      jigstack pretrain my.yaml pretext.jig.epochs=50 --replace
+    """
+    with told_plainly(debug):
+        from .. import pipeline
+
+        pipeline.pretrain(
+            config,
+            overrides or (),
+            smoke=smoke,
+            folds=_numbers(folds),
+            replace=replace,
+            allow_plugins=allow_plugins,
+            quiet=quiet,
+        )
+
+
+@app.command()
+def finetune(
+    config: Source,
+    overrides: Overrides = None,
+    smoke: Smoke = False,
+    folds: FoldList = None,
+    replace: Replace = False,
+    allow_plugins: AllowPlugins = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train the heads on every fold and predict.
+
+    Pretrains first if that is not done yet.
+
+    \b
+    Examples:
+      jigstack finetune my.yamln      jigstack finetune my.yaml --folds 0,2
+    """
+    with told_plainly(debug):
+        from .. import pipeline
+
+        pipeline.finetune(
+            config,
+            overrides or (),
+            smoke=smoke,
+            folds=_numbers(folds),
+            replace=replace,
+            allow_plugins=allow_plugins,
+            quiet=quiet,
+        )
+
+
+@app.command()
+def features(
+    config: Source,
+    overrides: Overrides = None,
+    smoke: Smoke = False,
+    folds: FoldList = None,
+    replace: Replace = False,
+    allow_plugins: AllowPlugins = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Export features of test-time augmentation.
+
+    Statistics over the views of each fold model; earlier stages are done first if need be.
+
+    \b
+    Examples:
+      jigstack features my.yaml features.views=d4
+    """
+    with told_plainly(debug):
+        from .. import pipeline
+
+        pipeline.features(
+            config,
+            overrides or (),
+            smoke=smoke,
+            folds=_numbers(folds),
+            replace=replace,
+            allow_plugins=allow_plugins,
+            quiet=quiet,
+        )
+
+
+@app.command()
+def stack(
+    config: Source,
+    overrides: Overrides = None,
+    smoke: Smoke = False,
+    folds: FoldList = None,
+    replace: Replace = False,
+    allow_plugins: AllowPlugins = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit level 2, print the ladder, write the submission.
+
+    Earlier stages are done first if need be.
+
+    \b
+    Examples:
+      jigstack stack my.yaml stack.target.models=[ridge]
+    """
+    with told_plainly(debug):
+        from .. import pipeline
+
+        pipeline.stack(
+            config,
+            overrides or (),
+            smoke=smoke,
+            folds=_numbers(folds),
+            replace=replace,
+            allow_plugins=allow_plugins,
+            quiet=quiet,
+        )
+
+
+@app.command()
+def check(
+    config: Source,
+    overrides: Overrides = None,
+    allow_plugins: AllowPlugins = False,
+    debug: Debug = False,
+) -> None:
+    """Look at data and folds without training.
+
+    Files, ids, groups, duplicates, balance; estimates of time, memory and disk.
+
+    \b
+    Examples:
+      jigstack check my.yaml
+      jigstack check my.yaml data.root=/mnt/paintings
+    """
+    with told_plainly(debug):
+        from .. import pipeline
+
+        pipeline.check(config, overrides or (), allow_plugins=allow_plugins)
+
+
+@app.command()
+def sample(
+    name: Annotated[str, typer.Argument(help="The data set: emoji.", show_default=False)],
+    destination: Annotated[
+        Path | None, typer.Argument(help="The folder to write; by default data/NAME.", show_default=False)
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Get a demo data set.
+
+    \b
+    Examples:
+      jigstack sample emoji
+      jigstack sample emoji /tmp/emoji
+    """
+    with told_plainly(debug):
+        from .. import pipeline
+
+        pipeline.sample(name, destination)
+
+
+@recipes_app.callback(invoke_without_command=True)
+def recipes(context: typer.Context) -> None:
+    """List the shipped configs, or copy one.
+
+    \b
+    Examples:
+      jigstack recipes
+      jigstack recipes copy quickstart
+      jigstack recipes copy quickstart my.yaml
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from ..configs.recipes import list_recipes
+
+    for name, headline in list_recipes().items():
+        typer.echo(f"{name:<14}{headline}")
+    typer.echo("\nNext: jigstack recipes copy NAME")
+
+
+@recipes_app.command("copy")
+def copy_one(
+    name: Annotated[str, typer.Argument(help="A recipe of `jigstack recipes`.", show_default=False)],
+    destination: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A new file or an existing folder; by default NAME.yaml here.", show_default=False
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Copy a shipped config, to be changed and run.
+
+    \b
+    Example:
+      jigstack recipes copy quickstart my.yaml
+    """
+    with told_plainly(debug):
+        from ..configs.recipes import copy_recipe
+
+        path = copy_recipe(name, destination)
+        typer.echo(f"wrote {path}\nNext: jigstack run {path}")
