@@ -1,5 +1,6 @@
 """The config as a JSON schema, by which editors complete and check the YAML."""
 
+import json
 from typing import Any
 
 from .registry import PRETEXTS, options_class
@@ -36,3 +37,7 @@ def json_schema() -> dict[str, Any]:
         "title": "jigstack config",
         "description": "A run of jigstack: data, folds, pretraining, heads, features and stacking.",
     }
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=1, ensure_ascii=False))

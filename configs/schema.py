@@ -1,7 +1,8 @@
 """The config of a run: every key, its type, its default and its range.
 
 Models are frozen and forbid unknown keys. ``"auto"`` stands for a value that the run resolves once from the
-data and the machine and writes to its ``config.yaml``; from then on the value in the file is the value that runs.
+data and the machine and writes to its ``config.yaml``; from then on the value in the file is the value that
+runs.
 """
 
 from typing import Annotated, Any, Literal
