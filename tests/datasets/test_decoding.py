@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jigstack.configs.schema import Decode
+from jigstack.datasets.decoding import decode_image
+from PIL import Image, ImageOps
+
+SQUASH = Decode()
+
+
+def _noise(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """Smooth colours (H, W, C), so that lossy formats and filters stay close."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(x / (9 + 2 * c)) + np.cos(y / (7 + 3 * c)) for c in range(channels)]
+    return (127.5 + 60 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+def _save(path: Path, array: np.ndarray, **options: object) -> Path:
+    Image.fromarray(array).save(path, **options)  # pyright: ignore[reportArgumentType]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("a.png", {}), ("a.bmp", {}), ("a.webp", {"lossless": True}), ("a.tiff", {})]
+)
+def test_a_lossless_file_of_the_right_size_comes_back_exactly(
+    tmp_path: Path, name: str, options: dict[str, bool]
+):
+    array = _noise(32, 32)
+    pixels = decode_image(_save(tmp_path / name, array, **options), 32, SQUASH)
+    assert pixels.dtype == np.uint8 and pixels.flags["C_CONTIGUOUS"]
+    np.testing.assert_array_equal(pixels, array.transpose(2, 0, 1))
+
+
+def test_jpeg_scaled_while_decoding_stays_close_to_the_slow_way(tmp_path: Path):
+    path = _save(tmp_path / "a.jpg", _noise(600, 800), quality=95)
+    slow = Image.open(path).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
+    difference = decode_image(path, 64, SQUASH).astype(int) - np.asarray(slow).transpose(2, 0, 1)
+    assert np.abs(difference).mean() < 1.0 and np.abs(difference).max() < 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
+def test_exif_rotation_is_undone_as_pillow_does_it(tmp_path: Path, orientation: int, fit: str):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.png"
+    Image.fromarray(_noise(20, 40)).save(path, exif=exif)
+    upright = tmp_path / "b.png"
+    ImageOps.exif_transpose(Image.open(path)).save(upright)
+    decode = Decode.model_validate({"fit": fit})
+    np.testing.assert_array_equal(decode_image(path, 20, decode), decode_image(upright, 20, decode))
+
+
+def test_alpha_shows_the_background_and_never_the_hidden_colour(tmp_path: Path):
+    array = np.zeros((32, 32, 4), np.uint8)
+    array[..., 0] = 255  # red everywhere, but only the left half is opaque
+    array[:, :16, 3] = 255
+    path = _save(tmp_path / "a.png", array)
+    pixels = decode_image(path, 8, Decode(background=(0, 0, 255)))
+    assert pixels[:, 4, 0].tolist() == [255, 0, 0] and pixels[:, 4, -1].tolist() == [0, 0, 255]
+    assert decode_image(path, 8, Decode(channels=1))[0, 4, -1] == 255  # white by default
+
+
+def test_a_palette_with_a_transparent_colour_lies_on_the_background(tmp_path: Path):
+    image = Image.new("P", (16, 16), 0)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.paste(1, (8, 0, 16, 16))
+    image.save(tmp_path / "a.png", transparency=0)
+    pixels = decode_image(tmp_path / "a.png", 16, Decode(background=(1, 2, 3)))
+    assert pixels[:, 0, 0].tolist() == [1, 2, 3] and pixels[:, 0, 15].tolist() == [200, 100, 50]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_mode_gives_one_or_three_channels(tmp_path: Path, mode: str, channels: int):
+    path = tmp_path / ("a.tiff" if mode == "CMYK" else "a.png")
+    Image.fromarray(_noise(24, 30)).convert(mode).save(path)
+    pixels = decode_image(path, 12, Decode.model_validate({"channels": channels}))
+    assert pixels.shape == (channels, 12, 12) and pixels.std() > 5
+
+
+def test_grey_is_the_same_in_all_three_channels(tmp_path: Path):
+    array = _noise(16, 16, 1)[..., 0]
+    pixels = decode_image(_save(tmp_path / "a.png", array), 16, SQUASH)
+    np.testing.assert_array_equal(pixels, np.stack([array] * 3))
+
+
+def test_pad_keeps_the_aspect_and_crop_keeps_the_centre(tmp_path: Path):
+    array = np.zeros((20, 40, 3), np.uint8)
+    array[:, 10:30] = 200  # the centre square
+    path = _save(tmp_path / "a.png", array)
+    padded = decode_image(path, 40, Decode(fit="pad", background=(9, 8, 7)))
+    assert padded[:, 0, 0].tolist() == [9, 8, 7] and padded[:, 39, 0].tolist() == [9, 8, 7]
+    np.testing.assert_array_equal(padded[:, 10:30], array.transpose(2, 0, 1))
+    assert (decode_image(path, 20, Decode(fit="crop")) == 200).all()
+
+
+def test_a_thin_line_of_pixels_is_still_an_image(tmp_path: Path):
+    path = _save(tmp_path / "a.png", _noise(1, 300))
+    for fit in ("squash", "pad", "crop"):
+        assert decode_image(path, 16, Decode.model_validate({"fit": fit})).shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_a_truncated_file_is_refused(tmp_path: Path, name: str):
+    path = _save(tmp_path / name, np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="broken: "):
+        decode_image(path, 16, SQUASH)
+
+
+def test_missing_empty_foreign_and_wide_files_say_what_they_are(tmp_path: Path):
+    with pytest.raises(ValueError, match="missing: there is no such file"):
+        decode_image(tmp_path / "no.png", 16, SQUASH)
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ValueError, match="empty: zero bytes"):
+        decode_image(tmp_path / "empty.png", 16, SQUASH)
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(ValueError, match="broken: not an image"):
+        decode_image(tmp_path / "text.png", 16, SQUASH)
+    wide = _save(tmp_path / "wide.png", np.arange(256, dtype=np.uint16).reshape(16, 16))
+    with pytest.raises(ValueError, match="more than 8 bits a channel"):
+        decode_image(wide, 16, SQUASH)
