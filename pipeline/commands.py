@@ -1,0 +1,290 @@
+"""The commands as functions: `jigstack.run(config)` and its parts."""
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..configs import Config, load_config, to_yaml
+from ..configs.errors import UserError
+from ..datasets.files import atomic
+from ..stacking import Ladder
+from ..training.interrupt import stop_signal
+from ..training.launch import InProcess
+from .console import Console, duration
+from .estimate import estimate
+from .jobs import Work, execute
+from .ladders import read_ladders, say_ladder, say_scores, write_run_submissions
+from .manifest import Stage
+from .report import write_report
+from .run_directory import RunDirectory
+from .stages import Stages
+from .workspace import Workspace
+
+GROUPS = ("pretrain", "finetune", "features", "stack")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a command did and where it is.
+
+    Attributes:
+        path: the run directory.
+        computed, linked, kept: names of the stages that were computed now, taken from another run, or already finished.
+        ladders: stack name -> its ladder.
+        submission: the submission file, if one was written.
+    """
+
+    path: Path
+    computed: list[str]
+    linked: list[str]
+    kept: list[str]
+    ladders: dict[str, Ladder] = field(default_factory=dict)
+    submission: Path | None = None
+
+
+def run(
+    config: str | Path | dict[str, Any] | Config,
+    overrides: Sequence[str] = (),
+    *,
+    smoke: bool = False,
+    folds: Iterable[int] | None = None,
+    replace: bool = False,
+    quiet: bool = False,
+    allow_plugins: bool = True,
+    until: str = "stack",
+) -> RunResult:
+    """Pretrain, fine-tune, export features, stack and write the submission; finished stages are not done again.
+
+    Args:
+        config: a YAML file, a mapping, or a loaded config.
+        overrides: `key.path=value` texts.
+        smoke: a trial on a few rows with one epoch, in a run directory of its own.
+        folds: train only these folds; level 2 then waits for the others.
+        replace: allow finished trainings to be replaced by ones with other values.
+        quiet: print only what was asked for.
+        until: the last group of stages to do: pretrain, finetune, features or stack.
+
+    Raises:
+        UserError: the config, the data or the run directory are not as they must be.
+        Interrupted: asked to stop; the same command goes on from the checkpoint.
+    """
+    console = Console(quiet)
+    loaded = (
+        config
+        if isinstance(config, Config) and not overrides
+        else load_config(config, overrides, allow_plugins=allow_plugins)
+    )
+    began = time.perf_counter()
+    workspace = Workspace(loaded, smoke=smoke)
+    directory = RunDirectory(workspace.run_path)
+    with ExitStack() as stack:
+        stack.enter_context(directory.locked())
+        stop = stack.enter_context(stop_signal())
+        chosen = None if folds is None else sorted(set(folds))
+        if chosen is not None and any(not 0 <= fold < workspace.plan.n for fold in chosen):
+            raise UserError(f"--folds: expected numbers from 0 to {workspace.plan.n - 1}, received {chosen}")
+        stages = Stages(workspace, chosen)
+        wanted = list(_wanted(stages, until))
+        kept = [stage for stage in wanted if directory.manifest.done(stage)]
+        missing = [stage for stage in wanted if stage not in kept]
+        elsewhere = {
+            stage.name: found for stage in missing if (found := directory.find_elsewhere(stage)) is not None
+        }
+        todo = [stage for stage in missing if stage.name not in elsewhere]
+        _guard(directory, missing, replace)
+        _describe(console, workspace, directory, kept, list(elsewhere), todo)
+        with atomic(directory.path / "config.yaml") as temporary:
+            temporary.write_text(to_yaml(workspace.config), encoding="utf-8")
+        workspace.plan.write(directory.path / "folds.parquet")
+        for stage in missing:
+            if stage.name in elsewhere:
+                directory.link(stage, *elsewhere[stage.name])
+        work = Work(workspace, stages, directory.path, console, stop)
+        _compute(work, directory, todo)
+        result = RunResult(
+            directory.path,
+            computed=[stage.name for stage in todo],
+            linked=list(elsewhere),
+            kept=[stage.name for stage in kept],
+        )
+        if until == "stack":
+            result = _finish(work, directory, result)
+        directory.log("finished", command=until, seconds=round(time.perf_counter() - began, 1))
+        return result
+
+
+def pretrain(
+    config: str | Path | dict[str, Any] | Config, overrides: Sequence[str] = (), **options: Any
+) -> RunResult:
+    """`run` up to the pretrained backbones."""
+    return run(config, overrides, until="pretrain", **options)
+
+
+def finetune(
+    config: str | Path | dict[str, Any] | Config, overrides: Sequence[str] = (), **options: Any
+) -> RunResult:
+    """`run` up to the fine-tuned heads."""
+    return run(config, overrides, until="finetune", **options)
+
+
+def features(
+    config: str | Path | dict[str, Any] | Config, overrides: Sequence[str] = (), **options: Any
+) -> RunResult:
+    """`run` up to predictions, features and pickles."""
+    return run(config, overrides, until="features", **options)
+
+
+def stack(
+    config: str | Path | dict[str, Any] | Config, overrides: Sequence[str] = (), **options: Any
+) -> RunResult:
+    """`run` to the end: a missing earlier stage is made first."""
+    return run(config, overrides, until="stack", **options)
+
+
+def _wanted(stages: Stages, until: str) -> Iterable[Stage]:
+    if until not in GROUPS:
+        raise UserError(f"until: expected one of {', '.join(GROUPS)}, received {until!r}")
+    parts = {
+        "pretrain": stages.pretrain,
+        "finetune": stages.finetune,
+        "features": [*stages.predict, *stages.features],
+        "stack": stages.stack,
+    }
+    for group in GROUPS[: GROUPS.index(until) + 1]:
+        yield from parts[group]
+
+
+def _guard(directory: RunDirectory, missing: Sequence[Stage], replace: bool) -> None:
+    """Refuse to overwrite hours of training unasked."""
+    losses = {
+        stage.name: directory.manifest.changes(stage)
+        for stage in missing
+        if stage.training and stage.name in directory.manifest.entries
+    }
+    damaged = [name for name, changes in losses.items() if not changes]
+    lost = {name: changes for name, changes in losses.items() if changes}
+    if lost and not replace:
+        details = "\n".join(f"  {name}: {'; '.join(changes[:4])}" for name, changes in list(lost.items())[:8])
+        raise UserError(
+            f"{directory.path}: expected the values with which its trainings were finished, received "
+            f"others:\n{details}\n"
+            "Add --replace to train these again, or give the run another name (name=...): what did not change is then "
+            "linked."
+        )
+    for name in damaged:
+        directory.log("damaged", stage=name)
+
+
+def _describe(
+    console: Console,
+    workspace: Workspace,
+    directory: RunDirectory,
+    kept: Sequence[Stage],
+    linked: Sequence[str],
+    todo: Sequence[Stage],
+) -> None:
+    """What was found, and what will be done."""
+    config, machine = workspace.config, workspace.machine
+    console.say(
+        f"{directory.path}: {workspace.summary}; {workspace.plan.n} folds ({config.folds.scheme}, plan {workspace.plan.hash[:8]})"
+    )
+    console.say(f"{machine.device}, {machine.precision}, {machine.threads} threads")
+    for name, task in config.tasks.items():
+        if unseen := unseen_of(workspace, task):
+            console.say(
+                f"warning: features.views contains {', '.join(unseen)}, which the training of {name} never shows "
+                f"(augment.dihedral: "
+                f"{str(task.augment.dihedral).lower()}); such views usually predict worse"
+            )
+    for stage in config.pretext:
+        if stage.scope == "asymmetric":
+            console.say(
+                f"warning: pretext {stage.name} saw validation rows but no test rows (scope: asymmetric): every score "
+                f"below may flatter"
+            )
+        if stage.scope == "inductive" and stage.reuse is None:
+            console.say(
+                f"pretext {stage.name} is inductive: {workspace.plan.n} pretrainings, one a fold without its "
+                f"validation groups"
+            )
+    if kept:
+        console.say(f"finished before: {len(kept)} stages")
+    if linked:
+        console.say(f"taken from other runs: {', '.join(linked)}")
+    for stage in todo:
+        changes = directory.manifest.changes(stage)
+        if changes:
+            console.say(f"again: {stage.name} ({'; '.join(changes[:3])})")
+    trainings = [stage.name for stage in todo if stage.training]
+    if trainings:
+        console.say(f"to train: {', '.join(trainings)}")
+
+
+def unseen_of(workspace: Workspace, task: Any) -> list[str]:
+    """Views to predict that the task's training augmentation never shows."""
+    from ..training.views import unseen_views
+
+    return list(unseen_views(list(workspace.config.features.views), task.augment))
+
+
+def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None:
+    """Run the jobs in order, noting each as soon as it is finished."""
+    console, workspace = work.console, work.workspace
+    if any(stage.job.stage in ("pretrain", "finetune", "predict") for stage in todo):
+        store = workspace.store(lambda done, total: console.counting("decode images", done, total))
+        unreadable = store.problems
+        if unreadable:
+            some = ", ".join(f"{name} ({reason})" for name, reason in list(unreadable.items())[:5])
+            console.say(
+                f"warning: {len(unreadable)} images are not readable and are skipped: {some}; `jigstack check` lists "
+                f"them"
+            )
+            directory.log("unreadable images", count=len(unreadable), ids=sorted(unreadable))
+    if any(stage.training for stage in todo):
+        expected = estimate(work.stages, todo)
+        console.say(f"about {duration(expected.total)} on this machine, {expected.disk / 1e9:.1f} GB on disk")
+
+    def timed(stage: Stage) -> tuple[Stage, float]:
+        if work.stop:
+            raise KeyboardInterrupt
+        directory.log("started", stage=stage.name, key=stage.key)
+        started = time.perf_counter()
+        execute(work, stage)
+        return stage, time.perf_counter() - started
+
+    for stage, seconds in InProcess().map(timed, todo):
+        directory.manifest.record(stage, seconds, workspace.machine.device)
+        directory.merge_log(stage)
+        directory.log("done", stage=stage.name, seconds=round(seconds, 3))
+
+
+def _finish(work: Work, directory: RunDirectory, result: RunResult) -> RunResult:
+    """Print the ladder, write submissions and report, and say where things are."""
+    console = work.console
+    if work.stages.only is not None:
+        say_scores(work)
+        console.say(
+            f"next: the same command without --folds trains the other folds and stacks; everything is in "
+            f"{directory.path}"
+        )
+        return result
+    ladders = read_ladders(work)
+    for ladder in ladders:
+        say_ladder(work, ladder)
+    submission = write_run_submissions(work, ladders)
+    report = write_report(work, ladders)
+    where = [f"features {directory.path / 'features'}", f"report {report}"]
+    if submission is not None:
+        where.insert(0, f"submission {submission}")
+    console.say(" · ".join(where), always=True)
+    return RunResult(
+        result.path,
+        result.computed,
+        result.linked,
+        result.kept,
+        {ladder.name: ladder for ladder in ladders},
+        submission,
+    )

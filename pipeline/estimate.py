@@ -1,0 +1,153 @@
+"""What a run will cost: a few timed steps of the real networks, scaled to the work that is left."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..backbones import build_backbone
+from ..configs.registry import implementation, options_class
+from ..training.fit import FitOptions, Training, fit
+from ..training.optimiser import parameter_groups
+from ..transfer.network import HeadNetwork
+from .manifest import Stage
+from .stages import Stages, pretrain_ids
+
+TIMED_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of each stage, the peak memory of this process after a trial step, and the disk the run will take, in
+    bytes."""
+
+    seconds: dict[str, float]
+    memory: int
+    disk: int
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages."""
+        return sum(self.seconds.values())
+
+
+class NoiseImages:
+    """Random pictures of the store's shape, with random targets, to time a step."""
+
+    def __init__(self, size: int, channels: int, targets: dict[str, int] | None) -> None:
+        self.size, self.channels, self.targets = size, channels, targets
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    def batch(self, rows: torch.Tensor) -> Any:
+        """(B, C, H, W) uint8, with {task: (B, D)} if there are targets."""
+        images = torch.randint(0, 256, (len(rows), self.channels, self.size, self.size), dtype=torch.uint8)
+        if self.targets is None:
+            return images
+        return {
+            "images": images,
+            "targets": {name: torch.rand(len(rows), width) for name, width in self.targets.items()},
+        }
+
+
+def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
+    """Time a few steps of every kind of training among the wanted stages.
+
+    Prediction costs about a third of a training step an image and view.
+    """
+    workspace = stages.workspace
+    speeds: dict[str, tuple[float, int]] = {}
+    seconds: dict[str, float] = {}
+    disk = len(workspace.paths) * workspace.config.data.decode.channels * workspace.store_size**2
+    views = len(workspace.config.features.views)
+    for stage in wanted:
+        name = stage.job.name
+        if stage.job.stage == "pretrain" and stage.training:
+            options = next(each for each in workspace.config.pretext if each.name == name)
+            if name not in speeds:
+                speeds[name] = time_pretext(stages, name)
+            rows = len(pretrain_ids(workspace, options, stage.job.fold))
+            seconds[stage.name] = rows * options.epochs / speeds[name][0]
+            disk += speeds[name][1] * 4
+        elif stage.job.stage in ("finetune", "predict"):
+            network = next(each for each in stages.networks if each.name == name)
+            task = network.shared
+            key = f"head {name}"
+            if key not in speeds:
+                speeds[key] = time_network(stages, name)
+            fold = stage.job.fold if stage.job.fold is not None and stage.job.fold >= 0 else None
+            if stage.job.stage == "finetune":
+                rows = len(workspace.train) if fold is None else len(workspace.plan.train_ids(fold))
+                seconds[stage.name] = workspace.config.transfer.seeds * rows * task.epochs / speeds[key][0]
+                disk += speeds[key][1] * 4 * workspace.config.transfer.seeds
+            else:
+                rows = len(workspace.test) + (0 if fold is None else len(workspace.plan.valid_ids(fold)))
+                seconds[stage.name] = workspace.config.transfer.seeds * rows * views / (3 * speeds[key][0])
+    scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes on macOS, KiB on Linux
+    return Estimate(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, disk)
+
+
+def time_pretext(stages: Stages, name: str) -> tuple[float, int]:
+    """Images a second of one pretraining, and its number of parameters."""
+    workspace = stages.workspace
+    options = next(each for each in workspace.config.pretext if each.name == name)
+    backbone = _backbone(stages, options.backbone, options.size)
+    method = implementation(options.kind)(
+        backbone, options_class(options.kind)(**options.options), options.size
+    )
+    return _time(stages, method, options.batch, options.lr, None)
+
+
+def time_network(stages: Stages, name: str) -> tuple[float, int]:
+    """Images a second of one network's fine-tuning, and its number of parameters."""
+    workspace = stages.workspace
+    network = next(each for each in stages.networks if each.name == name)
+    task = network.shared
+    targets = {each: workspace.targets[each].fit(workspace.frame) for each in network.tasks}
+    weights = {each: options.weight for each, options in network.tasks.items()}
+    method = HeadNetwork(
+        _backbone(stages, task.backbone, task.size),
+        targets,
+        size=task.size,
+        augment=task.augment,
+        weights=weights,
+        frozen=task.freeze,
+    )
+    return _time(
+        stages, method, task.batch, task.lr, {each: target.width for each, target in targets.items()}
+    )
+
+
+def _backbone(stages: Stages, name: str, size: int) -> Any:
+    options = stages.config.backbones[name].model_copy(update={"weights": None})
+    return build_backbone(options, stages.config.data.decode.channels, size)
+
+
+def _time(
+    stages: Stages, method: Any, batch: int, lr: float, targets: dict[str, int] | None
+) -> tuple[float, int]:
+    workspace = stages.workspace
+    workspace.machine.apply_threads()
+    source = NoiseImages(workspace.store_size, workspace.config.data.decode.channels, targets)
+    groups = parameter_groups(method.backbone.stages(), _heads(method), weight_decay=0.0)
+    training = Training(method, groups, FitOptions(1, batch, lr, 0.0), workspace.machine, 0, ("estimate",))
+    marks: list[float] = []
+
+    def stop() -> bool:
+        marks.append(time.perf_counter())
+        return len(marks) > TIMED_STEPS
+
+    for _ in fit(training, source, stop):
+        pass
+    rate = batch * TIMED_STEPS / (marks[-1] - marks[0])  # the first step warms up
+    return rate, sum(parameter.numel() * 4 for parameter in method.parameters())
+
+
+def _heads(method: Any) -> list[torch.nn.Parameter]:
+    own = {id(parameter) for parameter in method.backbone.parameters()}
+    return [parameter for parameter in method.parameters() if id(parameter) not in own]

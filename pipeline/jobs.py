@@ -1,0 +1,192 @@
+"""Jobs: each is a function of the resolved config, the stage, the name and the fold, and writes only its own folder."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..datasets.predictions import Predictions
+from ..pretext.pretrain import PretrainWork, pretrain
+from ..stacking import stack_target
+from ..training.fit import Record
+from ..training.interrupt import StopSignal
+from ..transfer.features import aggregate, write_feature_pickles
+from ..transfer.finetune import FoldWork, finetune_fold
+from ..transfer.outofsample import merge, predict_fold
+from .console import Console
+from .manifest import Job, Stage
+from .networks import networks
+from .reuse import check_reused
+from .stages import Stages, checkpoint_of, pretrain_ids, reused_folder
+from .workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job needs beside its stage: the data, the run's folder, and someone to tell."""
+
+    workspace: Workspace
+    stages: Stages
+    run: Path
+    console: Console
+    stop: StopSignal
+
+    def folder(self, stage: Stage) -> Path:
+        """Where the stage writes."""
+        return self.run / stage.folder
+
+    def reporter(self, stage: Stage) -> Callable[[Record], None]:
+        """Shows each record in the progress line and appends it to the job's own log."""
+
+        def report(record: Record) -> None:
+            self.console.epoch(stage.name, record)
+            line = {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "stage": stage.name,
+                **asdict(record),
+            }
+            with (self.folder(stage) / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+        return report
+
+
+def execute(work: Work, stage: Stage) -> None:
+    """Do the work of one stage."""
+    work.workspace.machine.apply_threads()
+    {
+        "pretrain": _pretrain,
+        "finetune": _finetune,
+        "predict": _predict,
+        "features": _features,
+        "stack": _stack,
+    }[stage.job.stage](work, stage)
+
+
+def _pretrain(work: Work, stage: Stage) -> None:
+    workspace, job = work.workspace, stage.job
+    options = next(each for each in workspace.config.pretext if each.name == job.name)
+    folder = work.folder(stage)
+    if options.reuse is not None:
+        source = reused_folder(options)
+        work.console.say(check_reused(workspace, options, source))
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in stage.outputs:
+            (folder / name).unlink(missing_ok=True)
+            _link(source / name, folder / name)
+        return
+    pretrain(
+        PretrainWork(
+            options=options,
+            ids=pretrain_ids(workspace, options, job.fold),
+            store=workspace.store(),
+            backbone=workspace.config.backbones[options.backbone],
+            checkpoint=checkpoint_of(workspace, work.run, options.init, job.fold),
+            fold=job.fold,
+            machine=workspace.machine,
+            seed=workspace.config.seed,
+        ),
+        folder,
+        stage.key,
+        work.reporter(stage),
+        work.stop.__bool__,
+    )
+
+
+def fold_work(workspace: Workspace, run: Path, job: Job) -> FoldWork:
+    """What a fine-tuning or prediction job of one fold reads."""
+    network = next(each for each in networks(workspace.config) if each.name == job.name)
+    task = network.shared
+    fold = job.fold if job.fold is not None else 0
+    return FoldWork(
+        network=network.name,
+        tasks=network.tasks,
+        targets={name: workspace.targets[name] for name in network.tasks},
+        fold=fold,
+        frame=workspace.frame,
+        plan=workspace.plan,
+        store=workspace.store(),
+        backbone=workspace.config.backbones[task.backbone],
+        checkpoint=checkpoint_of(workspace, run, task.init, fold),
+        transfer=workspace.config.transfer,
+        machine=workspace.machine,
+        seed=workspace.config.seed,
+    )
+
+
+def _finetune(work: Work, stage: Stage) -> None:
+    job = fold_work(work.workspace, work.run, stage.job)
+    finetune_fold(job, work.folder(stage), stage.key, work.reporter(stage), work.stop.__bool__)
+
+
+def _predict(work: Work, stage: Stage) -> None:
+    job = fold_work(work.workspace, work.run, stage.job)
+    views = list(work.workspace.config.features.views)
+
+    def progress(done: int, total: int) -> None:
+        work.console.counting(f"{stage.name} · {len(views)} views · rows", done, total)
+
+    for task, predictions in predict_fold(
+        job, work.folder(stage), work.workspace.test.ids, views, progress
+    ).items():
+        predictions.write(work.folder(stage) / f"{task}.parquet")
+
+
+def _features(work: Work, stage: Stage) -> None:
+    """Merge the fold models' predictions of one task; rows of test models that the config does not use are left out."""
+    task = stage.job.name
+    parts = [
+        _used_rows(
+            Predictions.read(work.folder(part) / f"{task}.parquet"),
+            work.stages.uses_for_test(part.job.fold or 0),
+        )
+        for part in work.stages.predict
+        if f"{task}.parquet" in part.outputs
+    ]
+    predictions = merge(parts, work.workspace.plan)
+    predictions.write(work.run / "predictions" / f"{task}.parquet")
+    aggregate(predictions, list(work.workspace.config.features.stats)).write(
+        work.run / "features" / f"{task}.parquet"
+    )
+    write_feature_pickles(predictions, work.run / "features")
+
+
+def _used_rows(part: Predictions, for_test: bool) -> Predictions:
+    if for_test:
+        return part
+    frame = part.frame[part.frame["role"] != "test"]
+    return Predictions(
+        frame, part.task, part.columns, part.space, part.plan, part.views, part.decodes, part.classes
+    )
+
+
+def _stack(work: Work, stage: Stage) -> None:
+    """Score every rung for one target and fit its level-2 models."""
+    workspace, name = work.workspace, stage.job.name
+    predictions = {
+        task: Predictions.read(work.run / "predictions" / f"{task}.parquet")
+        for task in workspace.config.tasks
+    }
+    options = workspace.config.stack[name]
+    stack_target(
+        name,
+        options,
+        predictions,
+        workspace.frame[options.columns],
+        workspace.plan,
+        workspace.test.ids,
+        stats=list(workspace.config.features.stats),
+        seed=workspace.config.seed,
+        threads=workspace.machine.threads,
+        folder=work.folder(stage),
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,157 @@
+"""What a run has finished: stage -> key, outputs, seconds, versions."""
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from ..datasets.files import digest, read_json, write_json
+
+FILE = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A unit of work: with the resolved config it says everything. `fold` is None where a stage has none."""
+
+    stage: str
+    name: str
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A job with the values it reads and the files it writes.
+
+    Attributes:
+        folder: where its outputs lie, relative to the run.
+        inputs: flat name -> value of everything that decides the result; upstream stages stand here by their keys.
+        outputs: file names relative to `folder`.
+        training: finished results are hours of work and are replaced only on request.
+    """
+
+    job: Job
+    folder: str
+    inputs: Mapping[str, Any]
+    outputs: Sequence[str]
+    training: bool = False
+
+    @property
+    def name(self) -> str:
+        """E.g. `finetune/era/fold0`."""
+        parts = [self.job.stage, self.job.name]
+        return "/".join(parts if self.job.fold is None else [*parts, fold_folder(self.job.fold)])
+
+    @property
+    def key(self) -> str:
+        """The name of the result: equal inputs, equal key."""
+        return digest(self.inputs)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished stage."""
+
+    key: str
+    inputs: dict[str, Any]
+    outputs: dict[str, int]
+    seconds: float
+    device: str
+    finished: str
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+
+
+class Manifest:
+    """The finished stages of a run directory, as a file that is always whole."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        path = run / FILE
+        stored = read_json(path) if path.exists() else {"stages": {}}
+        self.entries = {name: Entry(**values) for name, values in stored["stages"].items()}
+
+    def done(self, stage: Stage) -> bool:
+        """Whether the stage is finished with this key and its files are all there in full size."""
+        entry = self.entries.get(stage.name)
+        return entry is not None and entry.key == stage.key and self.intact(entry)
+
+    def intact(self, entry: Entry) -> bool:
+        """Whether the files of an entry are all there in full size."""
+        return all(
+            (self.run / path).is_file() and (self.run / path).stat().st_size == size
+            for path, size in entry.outputs.items()
+        )
+
+    def record(self, stage: Stage, seconds: float, device: str) -> None:
+        """Note a finished stage.
+
+        Raises:
+            FileNotFoundError: it did not write an output that it announced.
+        """
+        paths = [f"{stage.folder}/{name}" for name in stage.outputs]
+        outputs = {path: (self.run / path).stat().st_size for path in paths}
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        self.entries[stage.name] = Entry(
+            stage.key, dict(stage.inputs), outputs, round(seconds, 3), device, finished
+        )
+        self.write()
+
+    def adopt(self, stage: Stage, entry: Entry) -> None:
+        """Note a stage whose files were linked from another run."""
+        self.entries[stage.name] = entry
+        self.write()
+
+    def write(self) -> None:
+        """Write the file, atomically."""
+        write_json(
+            self.run / FILE,
+            {
+                "jigstack": __version__,
+                "stages": {name: asdict(entry) for name, entry in self.entries.items()},
+            },
+        )
+
+    def changes(self, stage: Stage) -> list[str]:
+        """What differs between the finished stage and the wanted one, as `name: old → new`."""
+        entry = self.entries.get(stage.name)
+        if entry is None:
+            return []
+        wanted = dict(stage.inputs)
+        names = sorted(set(entry.inputs) | set(wanted))
+        return [
+            f"{name}: {_short(entry.inputs.get(name))} → {_short(wanted.get(name))}"
+            for name in names
+            if entry.inputs.get(name) != _plain(wanted.get(name))
+        ]
+
+
+def fold_folder(fold: int) -> str:
+    """`fold3`, or `refit` for the network on all labelled rows."""
+    return "refit" if fold < 0 else f"fold{fold}"
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide the bits of a result."""
+    return {
+        name: importlib.metadata.version(name)
+        for name in ("torch", "timm", "lightgbm", "scikit-learn", "numpy", "pandas")
+    }
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    return value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,279 @@
+"""The stages of a run: what each reads, from which its key follows, and which files it writes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..configs.schema import Pretext
+from ..datasets.files import content_digests, digest
+from ..pretext.pretrain import OUTPUTS as PRETRAIN_OUTPUTS
+from ..transfer.finetune import REFIT, weight_files
+from .manifest import Job, Stage, fold_folder
+from .networks import Network, networks
+from .workspace import Workspace
+
+# A change of the code that changes a stage's results raises its number.
+CODE = {"pretrain": 1, "finetune": 1, "predict": 1, "features": 1, "stack": 1}
+
+
+class Stages:
+    """All stages of a run, in an order in which each follows what it needs.
+
+    Args:
+        workspace: the data and the resolved config.
+        folds: train only these folds; None: those of each task.
+    """
+
+    def __init__(self, workspace: Workspace, folds: Iterable[int] | None = None) -> None:
+        self.workspace = workspace
+        self.config = workspace.config
+        self.only = None if folds is None else set(folds)
+        self.networks = networks(self.config)
+        self._keys: dict[tuple[str, int | None], str] = {}
+        self.pretrain = [stage for options in self.config.pretext for stage in self._pretrain(options)]
+        self.finetune = [
+            self._finetune(network, fold) for network in self.networks for fold in self.folds(network)
+        ]
+        self.predict = [self._predict(stage) for stage in self.finetune]
+        self.features = [self._features(network, task) for network in self.networks for task in network.tasks]
+        self.stack = [self._stack(name) for name in self.config.stack] if self.only is None else []
+
+    def folds(self, network: Network) -> list[int]:
+        """The fold models of a network, the refit last."""
+        folds = [fold for fold in network.folds if self.only is None or fold in self.only]
+        complete = len(network.folds) == self.workspace.plan.n and self.only is None
+        refit = [REFIT] if complete and self.config.transfer.final != "folds" else []
+        return folds + refit
+
+    def __iter__(self):
+        return iter([*self.pretrain, *self.finetune, *self.predict, *self.features, *self.stack])
+
+    def _machine(self) -> dict[str, Any]:
+        machine = self.workspace.machine
+        return {
+            "seed": self.config.seed,
+            "precision": machine.precision,
+            "channels_last": machine.channels_last,
+        }
+
+    def _pretrain(self, options: Pretext) -> list[Stage]:
+        stages = []
+        for fold in self._pretrain_folds(options):
+            inputs = {
+                "code": CODE["pretrain"],
+                **self._machine(),
+                **_flat(f"pretext.{options.name}", options.model_dump(mode="json")),
+                **self._backbone(options.backbone),
+                **self._init(f"pretext.{options.name}.init", options.init, fold),
+                "images": self.workspace.images_digest(pretrain_ids(self.workspace, options, fold)),
+                "fold": fold,
+            }
+            if options.reuse is not None:
+                inputs["reused file"] = file_digest(reused_folder(options) / "backbone.safetensors")
+            folder = f"pretext/{options.name}" + ("" if fold is None else f"/{fold_folder(fold)}")
+            outputs = (
+                PRETRAIN_OUTPUTS
+                if options.reuse is None
+                else ("backbone.safetensors", "backbone.json", "seen.parquet")
+            )
+            stage = Stage(
+                Job("pretrain", options.name, fold), folder, inputs, outputs, training=options.reuse is None
+            )
+            self._keys[options.name, fold] = stage.key
+            stages.append(stage)
+        return stages
+
+    def _pretrain_folds(self, options: Pretext) -> list[int | None]:
+        if options.scope != "inductive" or options.reuse is not None:
+            return [None]
+        wanted = {fold for network in self.networks for fold in self.folds(network)} or set(
+            range(self.workspace.plan.n)
+        )
+        return [*sorted(wanted - {REFIT}), *({REFIT} & wanted)]
+
+    def _finetune(self, network: Network, fold: int) -> Stage:
+        workspace, task = self.workspace, network.shared
+        columns = sorted({column for each in network.tasks.values() for column in each.columns})
+        ids = workspace.train.ids if fold == REFIT else workspace.plan.train_ids(fold)
+        inputs: dict[str, Any] = {
+            "code": CODE["finetune"],
+            **self._machine(),
+            "network": network.name,
+            "fold": fold,
+            **{
+                key: value
+                for name, each in network.tasks.items()
+                for key, value in _flat(
+                    f"tasks.{name}", each.model_dump(mode="json", exclude={"folds"})
+                ).items()
+            },
+            "transfer.ema": self.config.transfer.ema,
+            "transfer.seeds": self.config.transfer.seeds,
+            **self._backbone(task.backbone),
+            **self._init("init", task.init, fold),
+            "plan": workspace.plan.hash,
+            "images": workspace.images_digest(ids),
+            "labels": workspace.labels_digest(columns),
+        }
+        outputs = [*weight_files(self.config.transfer.seeds), "head.json", "history.json"]
+        return Stage(
+            Job("finetune", network.name, fold),
+            f"transfer/{network.name}/{fold_folder(fold)}",
+            inputs,
+            outputs,
+            training=True,
+        )
+
+    def _predict(self, finetune: Stage) -> Stage:
+        workspace = self.workspace
+        network = next(network for network in self.networks if network.name == finetune.job.name)
+        inputs = {
+            "code": CODE["predict"],
+            "network": finetune.key,
+            "features.views": list(self.config.features.views),
+            "images": workspace.images_digest(np.concatenate([workspace.train.ids, workspace.test.ids])),
+            "test rows": digest(sorted(workspace.test.ids.tolist())),
+        }
+        outputs = [f"{task}.parquet" for task in network.tasks]
+        return Stage(Job("predict", network.name, finetune.job.fold), finetune.folder, inputs, outputs)
+
+    def _features(self, network: Network, task: str) -> Stage:
+        parts = {
+            f"fold {stage.job.fold}": stage.key for stage in self.predict if stage.job.name == network.name
+        }
+        inputs = {
+            "code": CODE["features"],
+            "features.stats": list(self.config.features.stats),
+            "final": self.config.transfer.final,
+            **parts,
+        }
+        folds = [stage.job.fold for stage in self.predict if stage.job.name == network.name]
+        test_folds = (
+            [fold for fold in folds if fold is not None and self.uses_for_test(fold)]
+            if len(self.workspace.test)
+            else []
+        )
+        names = [f"{task}.parquet", f"{task}.train.pkl", f"{task}.train.json"]
+        for fold in test_folds:
+            names += [f"{task}.test.{fold_folder(fold)}.pkl", f"{task}.test.{fold_folder(fold)}.json"]
+        outputs = [f"predictions/{task}.parquet", *(f"features/{name}" for name in names)]
+        return Stage(Job("features", task), ".", inputs, outputs)
+
+    def uses_for_test(self, fold: int) -> bool:
+        """Whether test rows take the predictions of this fold model."""
+        final = self.config.transfer.final
+        return final == "both" or (fold == REFIT) == (final == "refit")
+
+    def _stack(self, name: str) -> Stage:
+        options = self.config.stack[name]
+        inputs: dict[str, Any] = {
+            "code": CODE["stack"],
+            "seed": self.config.seed,
+            **_flat(f"stack.{name}", options.model_dump(mode="json")),
+            "plan": self.workspace.plan.hash,
+            "labels": self.workspace.labels_digest(options.columns),
+            **{stage.name: stage.key for stage in self.features},
+        }
+        return Stage(
+            Job("stack", name), f"stack/{name}", inputs, ["ladder.json", "model.json", "rungs.parquet"]
+        )
+
+    def _backbone(self, name: str) -> dict[str, Any]:
+        backbone = self.config.backbones[name]
+        inputs = _flat("backbone", backbone.model_dump(mode="json"))
+        if backbone.weights not in (None, "pretrained"):
+            inputs["backbone.weights file"] = file_digest(Path(backbone.weights))
+        return inputs
+
+    def _init(self, label: str, init: str | None, fold: int | None) -> dict[str, Any]:
+        """The key of the checkpoint that a stage starts from; its name does not matter."""
+        if init is None or init == "scratch":
+            return {}
+        if (init, fold) in self._keys:
+            return {f"{label} key": self._keys[init, fold]}
+        if (init, None) in self._keys:
+            return {f"{label} key": self._keys[init, None]}
+        return {f"{label} file": file_digest(checkpoint_file(init))}
+
+
+def pretrain_ids(workspace: Workspace, options: Pretext, fold: int | None) -> np.ndarray:
+    """The rows a pretext may see.
+
+    Transductive: train, test and extra images. Inductive: train rows outside the fold's validation groups, and extras.
+    Asymmetric: all train rows and extras.
+    """
+    rows = [
+        workspace.train.ids if fold is None or fold == REFIT else workspace.plan.train_ids(fold),
+        workspace.extra,
+    ]
+    if options.scope == "transductive":
+        rows.append(workspace.test.ids)
+    return np.concatenate(rows)
+
+
+def checkpoint_of(workspace: Workspace, run: Path, init: str | None, fold: int | None) -> Path | None:
+    """The checkpoint folder or file that a stage starts from; None for the backbone's own weights."""
+    if init is None or init == "scratch":
+        return None
+    by_name = {stage.name: stage for stage in workspace.config.pretext}
+    if init not in by_name:
+        return checkpoint_file(init)
+    options = by_name[init]
+    folder = run / "pretext" / init
+    return (
+        folder / fold_folder(fold)
+        if options.scope == "inductive" and options.reuse is None and fold is not None
+        else folder
+    )
+
+
+def checkpoint_file(init: str) -> Path:
+    """A checkpoint given by path: the `backbone.safetensors` itself or the folder that holds it."""
+    path = Path(init)
+    return path / "backbone.safetensors" if path.is_dir() else path
+
+
+def reused_folder(options: Pretext) -> Path:
+    """The folder of the finished checkpoint that `reuse` names: a file in it, the folder, or a run that holds one.
+
+    Raises:
+        ValueError: there is no such checkpoint, or the run has several and none of this name.
+    """
+    path = Path(str(options.reuse))
+    if path.is_file():
+        return path.parent
+    if (path / "backbone.safetensors").is_file():
+        return path
+    found = sorted(file.parent for file in path.glob("pretext/*/backbone.safetensors"))
+    named = [folder for folder in found if folder.name == options.name]
+    if len(named or found) != 1:
+        raise ValueError(
+            f"pretext.{options.name}.reuse: expected a backbone.safetensors, its folder, or a run with a finished "
+            f"pretext "
+            f"{options.name!r}, received {str(path)!r} with {[folder.name for folder in found] or 'none'}; name the "
+            f"folder itself"
+        )
+    return (named or found)[0]
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file that the config names.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not path.is_file():
+        raise ValueError(f"expected a file, received {str(path)!r}, which does not exist")
+    return content_digests([path])[0]
+
+
+def _flat(prefix: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        return {
+            name: part
+            for key, inner in value.items()
+            for name, part in _flat(f"{prefix}.{key}", inner).items()
+        }
+    return {prefix: value}

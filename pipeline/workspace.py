@@ -1,0 +1,265 @@
+"""The data of a run, read once: tables, images, fold plan, coded targets, and the config without `auto`."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..configs.errors import UserError
+from ..configs.schema import Config, Task
+from ..datasets.files import content_digests, digest
+from ..datasets.folds import FoldPlan, make_plan
+from ..datasets.images import ImageStore, build_store, locate_images, unlabelled_images
+from ..datasets.tables import Table, read_table
+from ..datasets.targets import code_target
+from ..training.device import resolve_machine
+from ..training.views import resolve_views
+
+SMOKE_ROWS = {"train": 200, "test": 60, "unlabelled": 60}
+STORE_MARGIN = 1.3  # a random crop of the store must not be blown up to the input size
+STORE_STEP = 32  # sizes are rounded up, so that nearby input sizes share one store
+
+
+class Workspace:
+    """Everything the stages read.
+
+    Args:
+        config: as loaded; `auto` is resolved here.
+        smoke: keep a few rows and one epoch, for a trial of the whole run in under a minute.
+
+    Attributes:
+        config: the resolved config.
+        train, test: the tables; a run without test files has an empty test table.
+        extra: ids of unlabelled images that are no table row.
+        paths: id -> image file of all rows and extras.
+        plan: the one fold plan.
+
+    Raises:
+        ValueError: files, columns, ids or folds are not as the config says.
+    """
+
+    def __init__(self, config: Config, *, smoke: bool = False) -> None:
+        if smoke:
+            config = smoke_config(config)
+        self.machine = resolve_machine(config)
+        data = config.data
+        root = Path(data.root)
+        if not root.is_dir():
+            raise UserError(
+                f"data.root: expected a directory, received {str(root.absolute())!r}; it is relative to the working "
+                f"directory"
+            )
+        self.root = root
+        self.train = read_table(
+            [root / name for name in data.train],
+            data.id,
+            {name: root / path for name, path in data.lists.items()},
+        )
+        self.test = read_table([root / name for name in data.test], data.id) if data.test else self._no_rows()
+        if smoke:
+            self.train = _some_rows(self.train, config.folds.group, SMOKE_ROWS["train"])
+            self.test = _some_rows(self.test, None, SMOKE_ROWS["test"])
+        overlap = np.intersect1d(self.train.ids, self.test.ids)
+        if len(overlap):
+            raise UserError(
+                f"data.test: expected ids that do not stand in data.train, received {len(overlap)} that do "
+                f"({', '.join(overlap[:5])}); "
+                "their test score would be learned by heart: remove them from one side"
+            )
+        located = pd.concat(
+            [locate_images(self.train, data.images, root), locate_images(self.test, data.images, root)]
+        )
+        extra_ids, extra_paths = unlabelled_images(data.unlabelled, root, taken=located)
+        if smoke:
+            extra_ids, extra_paths = (
+                extra_ids[: SMOKE_ROWS["unlabelled"]],
+                extra_paths[: SMOKE_ROWS["unlabelled"]],
+            )
+        self.extra = np.asarray(extra_ids, dtype=object)
+        self.paths = pd.concat(
+            [located, pd.Series(list(map(str, extra_paths)), index=pd.Index(self.extra), dtype=object)]
+        )
+        self.plan = self._plan(config)
+        self.config = self._resolve(config)
+        self.targets = {
+            name: code_target(name, task, self._columns(name, task))
+            for name, task in self.config.tasks.items()
+        }
+        for name, stack in self.config.stack.items():
+            for column in stack.columns:
+                self._label(f"stack.{name}.target", column)
+
+    @property
+    def run_path(self) -> Path:
+        """`runs/<name>`."""
+        return Path(self.config.runs) / self.config.name
+
+    @property
+    def summary(self) -> str:
+        """How many rows there are."""
+        return f"{len(self.train):,} train rows, {len(self.test):,} test rows, {len(self.extra):,} more images"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The train rows, indexed by id."""
+        return self.train.frame
+
+    @cached_property
+    def contents(self) -> dict[str, str]:
+        """Id -> digest of its image file (`missing` if there is none); only changed files are read again."""
+        cache = Path(self.config.runs) / ".store" / "digests.json"
+        digests = content_digests([str(path) for path in self.paths], cache, missing="missing")
+        return dict(zip(self.paths.index, digests, strict=True))
+
+    @property
+    def store_size(self) -> int:
+        """Side of the stored images: the largest input size with its margin, rounded up."""
+        sizes = [stage.size for stage in self.config.pretext] + [
+            task.size for task in self.config.tasks.values()
+        ]
+        return math.ceil(STORE_MARGIN * max(sizes) / STORE_STEP) * STORE_STEP
+
+    def store(self, progress: Callable[[int, int], None] | None = None) -> ImageStore:
+        """The decoded images of all rows and extras, built on first use and shared by all runs of the folder."""
+        if self._store is None:
+            folder = Path(self.config.runs) / ".store"
+            ids = self.paths.index.to_numpy(dtype=object)
+            paths = [str(path) for path in self.paths]
+            self._store = build_store(
+                ids, paths, folder, self.store_size, self.config.data.decode, progress=progress
+            )
+        return self._store
+
+    _store: ImageStore | None = None
+
+    def images_digest(self, ids: Iterable[str]) -> str:
+        """Names the pictures of some rows as the stages see them."""
+        known = self.contents
+        return digest([[name, known[name]] for name in sorted(ids)], self.config.data.decode, self.store_size)
+
+    def labels_digest(self, columns: Iterable[str], ids: np.ndarray | None = None) -> str:
+        """Names the values of some train columns."""
+        rows = np.sort(self.train.ids if ids is None else ids)
+        frame = self.frame.loc[rows, list(columns)]
+        return digest(
+            list(frame.columns),
+            [rows.tolist(), *([str(value) for value in frame[column]] for column in frame)],
+        )
+
+    def _no_rows(self) -> Table:
+        return dataclasses.replace(self.train, frame=self.train.frame.iloc[:0], lists={})
+
+    def _label(self, key: str, column: str) -> pd.Series:
+        try:
+            return self.train.column(column)
+        except ValueError as error:
+            raise UserError(f"{key}: {error}") from error
+
+    def _columns(self, name: str, task: Task) -> pd.DataFrame:
+        return pd.DataFrame({column: self._label(f"tasks.{name}.columns", column) for column in task.columns})
+
+    def _plan(self, config: Config) -> FoldPlan:
+        folds = config.folds
+        columns: dict[str, pd.Series | None] = {
+            key: self._label(f"folds.{key}", name) if (name := getattr(folds, key)) else None
+            for key in ("group", "stratify", "column")
+        }
+        return make_plan(self.train.ids, folds, config.seed, **columns)
+
+    def _resolve(self, config: Config) -> Config:
+        """Replace every `auto` by what it means for these data on this machine."""
+        only = next(iter(config.backbones))
+        by_name = {stage.name: stage for stage in config.pretext}
+        all_folds = list(range(self.plan.n))
+        pretexts = [
+            stage.model_copy(
+                update={
+                    "backbone": only if stage.backbone == "auto" else stage.backbone,
+                    "scope": self._scope(stage.name, stage.scope),
+                }
+            )
+            for stage in config.pretext
+        ]
+        tasks = {}
+        for name, task in config.tasks.items():
+            follows = by_name[task.init].backbone if task.init in by_name else "auto"
+            wanted = follows if task.backbone == "auto" else task.backbone
+            folds = all_folds if task.folds == "auto" else sorted(set(task.folds))
+            if any(fold >= self.plan.n for fold in folds):
+                raise UserError(
+                    f"tasks.{name}.folds: expected folds of the plan 0..{self.plan.n - 1}, received {folds}"
+                )
+            tasks[name] = task.model_copy(
+                update={"backbone": only if wanted == "auto" else wanted, "folds": folds}
+            )
+        joint = self.machine.kind == "cpu" if config.transfer.joint == "auto" else config.transfer.joint
+        views = resolve_views(config.features.views, [task.augment for task in tasks.values()])
+        return config.model_copy(
+            update={
+                "device": self.machine.device,
+                "precision": self.machine.precision,
+                "channels_last": self.machine.channels_last,
+                "threads": self.machine.threads,
+                "pretext": pretexts,
+                "tasks": tasks,
+                "transfer": config.transfer.model_copy(update={"joint": joint}),
+                "features": config.features.model_copy(update={"views": views}),
+            }
+        )
+
+    def _scope(self, name: str, scope: str) -> str:
+        has_test = len(self.test) > 0
+        if scope == "auto":
+            return "transductive" if has_test else "inductive"
+        if scope == "transductive" and not has_test:
+            raise UserError(
+                f"pretext.{name}.scope: expected test rows for scope: transductive, received none; without them the "
+                f"validation rows would be "
+                "seen in pretraining but the rows to predict would not, and every score would flatter. Use scope: "
+                "inductive (one "
+                "pretraining a fold), or scope: asymmetric to do it all the same and see it printed beside every score"
+            )
+        return scope
+
+
+def smoke_config(config: Config) -> Config:
+    """The same run with one epoch, at most 3 folds and a name of its own."""
+    plan = config.folds.model_copy(update={"n": min(config.folds.n, 3)})
+    tasks = {}
+    for name, task in config.tasks.items():
+        folds = task.folds if task.folds == "auto" else [fold for fold in task.folds if fold < plan.n] or [0]
+        tasks[name] = task.model_copy(update={"epochs": 1, "folds": folds})
+    return config.model_copy(
+        update={
+            "name": f"{config.name}-smoke",
+            "folds": plan,
+            "pretext": [stage.model_copy(update={"epochs": 1}) for stage in config.pretext],
+            "tasks": tasks,
+            "transfer": config.transfer.model_copy(update={"seeds": 1}),
+            "data": config.data.model_copy(update={"sample_submission": None}),
+        }
+    )
+
+
+def _some_rows(table: Table, group: str | None, count: int) -> Table:
+    """About `count` rows, whole groups, the same on every machine."""
+    if len(table) <= count:
+        return table
+    groups = (
+        pd.Series(table.ids, index=table.frame.index) if group is None else table.column(group).astype(str)
+    )
+    order = sorted(groups.unique(), key=lambda name: hashlib.sha256(str(name).encode()).digest())
+    sizes: Mapping[Any, int] = groups.value_counts().to_dict()
+    kept, total = set(), 0
+    for name in order:
+        if total >= count:
+            break
+        kept.add(name)
+        total += sizes[name]
+    return dataclasses.replace(table, frame=table.frame[groups.isin(kept).to_numpy()])

@@ -1,0 +1,165 @@
+"""Train a backbone on a pretext, without labels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..backbones import build_backbone, load_backbone, save_backbone
+from ..configs.registry import implementation, options_class
+from ..configs.schema import Backbone, Pretext
+from ..datasets.files import atomic, write_json
+from ..datasets.images import ImageStore
+from ..training.device import Machine
+from ..training.fit import FitOptions, Record, Training, fit
+from ..training.interrupt import Interrupted
+from ..training.optimiser import parameter_groups
+from ..training.randomness import generator, reseed_global
+
+OUTPUTS = ("backbone.safetensors", "backbone.json", "seen.parquet", "history.json", "preview.png")
+PREVIEW_BOARDS = 6
+
+
+class StoredImages:
+    """N rows of a store as a source without labels."""
+
+    def __init__(self, store: ImageStore, ids: np.ndarray) -> None:
+        self.store = store
+        self.rows = store.rows(ids)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, rows: Tensor) -> Any:
+        """(B, C, H, W) uint8."""
+        return self.store.gather(self.rows[rows.numpy()])
+
+
+@dataclass(frozen=True)
+class PretrainWork:
+    """Everything one pretraining job reads.
+
+    Attributes:
+        options: the pretext's part of the config, scope resolved.
+        ids: the rows it may see.
+        checkpoint: a backbone to start from, or None for `backbone`'s own weights.
+        fold: the fold whose validation groups are not among `ids`, or None for all rows.
+    """
+
+    options: Pretext
+    ids: np.ndarray
+    store: ImageStore
+    backbone: Backbone
+    checkpoint: Path | None
+    fold: int | None
+    machine: Machine
+    seed: int
+
+
+def pretrain(
+    work: PretrainWork,
+    folder: Path,
+    key: str,
+    report: Callable[[Record], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train and write the files named in `OUTPUTS`; a `last.ckpt` of the same key is continued.
+
+    A twentieth of the rows, at most 512, is held out of the training: every epoch is measured on the same boards of
+    them.
+
+    Raises:
+        Interrupted: `stop` became true; `last.ckpt` holds everything.
+        ValueError: fewer readable rows than one training step needs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    options = work.options
+    seen, held = split_held(work)
+    reseed_global(work.seed, "pretrain", options.name, _scope_part(work), "init")
+    if work.checkpoint is None:
+        backbone = build_backbone(work.backbone, work.store.channels, options.size)
+    else:
+        backbone, _ = load_backbone(work.checkpoint, size=options.size)
+    method = implementation(options.kind)(
+        backbone, options_class(options.kind)(**options.options), options.size
+    )
+    own = {id(parameter) for parameter in backbone.parameters()}
+    head = [parameter for parameter in method.parameters() if id(parameter) not in own]
+    training = Training(
+        method,
+        parameter_groups(backbone.stages(), head, weight_decay=options.weight_decay),
+        FitOptions(options.epochs, options.batch, options.lr, options.warmup, options.clip),
+        work.machine,
+        work.seed,
+        ("pretrain", options.name, _scope_part(work)),
+    )
+    checkpoint = folder / "last.ckpt"
+    training.resume(checkpoint, key)
+    for record in fit(training, StoredImages(work.store, seen), stop):
+        if record.kind == "epoch":
+            measured = measure(method, StoredImages(work.store, held), work.machine, work.seed)
+            held_scalars = {f"held_{name}": value for name, value in measured.items()}
+            record = replace(record, scalars=record.scalars | held_scalars)
+        training.note(record)
+        training.save(checkpoint, key)
+        report(record)
+        if record.kind == "interrupted" or (stop() and record.step < record.steps):
+            raise Interrupted
+    shown = StoredImages(work.store, held[:PREVIEW_BOARDS]).batch(
+        torch.arange(min(PREVIEW_BOARDS, len(held)))
+    )
+    method.eval()
+    picture = method.preview(
+        shown.to(work.machine.device), generator(work.seed, "preview", device=work.machine.device)
+    )
+    with atomic(folder / "preview.png") as temporary:
+        picture.save(temporary, format="PNG")
+    write_json(folder / "history.json", training.history)
+    card = {
+        "pretext": options.model_dump(),
+        "scope": options.scope,
+        "fold": work.fold,
+        "rows": len(seen),
+        "key": key,
+    }
+    save_backbone(backbone, folder, card, seen)
+    checkpoint.unlink(missing_ok=True)
+
+
+def measure(
+    method: Any, source: StoredImages, machine: Machine, seed: int, size: int = 64
+) -> dict[str, float]:
+    """The pretext's own measures on fixed boards of held-out rows; batch-norm uses its running statistics."""
+    method.eval()
+    sums: dict[str, float] = {}
+    with torch.inference_mode():
+        for number, rows in enumerate(torch.arange(len(source)).split(size)):
+            draws = generator(seed, "held", number, device=machine.device)
+            views = method.views(source.batch(rows).to(machine.device), draws)
+            with machine.autocast():
+                outputs = method(views)
+            for name, value in method.measure(outputs, views).items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
+    return {name: total / len(source) for name, total in sums.items()}
+
+
+def split_held(work: PretrainWork) -> tuple[np.ndarray, np.ndarray]:
+    """The readable rows that are trained on, and those held out to measure the pretext."""
+    ids = np.sort(work.ids)
+    ids = ids[work.store.readable[work.store.rows(ids)]]
+    if len(ids) < 4:
+        raise ValueError(
+            f"pretext {work.options.name}: expected at least 4 readable images, received {len(ids)}; see `jigstack "
+            f"check`"
+        )
+    count = min(512, max(2, len(ids) // 20))
+    order = torch.randperm(len(ids), generator=generator(work.seed, "held", work.options.name)).numpy()
+    return np.sort(ids[order[count:]]), np.sort(ids[order[:count]])
+
+
+def _scope_part(work: PretrainWork) -> str:
+    return "all" if work.fold is None else f"fold{work.fold}"

@@ -1,0 +1,183 @@
+"""The loop: what it computes, how it resumes, how it stops."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jigstack.training.device import Machine
+from jigstack.training.fit import FitOptions, Record, Training, fit
+from jigstack.training.optimiser import learning_rate, parameter_groups
+from jigstack.training.randomness import generator
+from torch import Tensor, nn
+
+CPU = Machine(device="cpu", precision="fp32", channels_last=False, threads=1)
+
+
+class Line(nn.Module):
+    """y = w x + b with noise in its views and dropout in its forward, so that every source of randomness is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.body = nn.Sequential(nn.Linear(3, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2))
+        self.head = nn.Linear(8, 1)
+        self.seen: list[Tensor] = []
+
+    def views(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        self.seen.append(batch["row"].clone())
+        return {"x": batch["x"] + 0.1 * torch.randn(batch["x"].shape, generator=generator), "y": batch["y"]}
+
+    def forward(self, views: dict[str, Tensor]) -> Tensor:
+        return self.head(self.body(views["x"]))
+
+    def loss(self, outputs: Tensor, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"loss": (outputs - views["y"]).square().mean(), "size": torch.tensor(float(len(outputs)))}
+
+
+class Points:
+    def __init__(self, count: int, poison: int | None = None) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn(count, 3, generator=generator)
+        self.y = self.x.sum(dim=1, keepdim=True)
+        if poison is not None:
+            self.y[poison] = math.nan
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, rows: Tensor) -> dict[str, Tensor]:
+        return {"x": self.x[rows], "y": self.y[rows], "row": rows}
+
+
+def start(epochs: int = 4, ema: float = 0.9, batch: int = 8, **options: Any) -> Training:
+    method = Line()
+    groups = parameter_groups({"body": method.body.parameters()}, method.head.parameters(), weight_decay=0.05)
+    return Training(
+        method, groups, FitOptions(epochs, batch, 1e-2, 0.1, ema=ema, **options), CPU, 0, ("test",)
+    )
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_two_trainings_with_one_seed_give_the_same_bits():
+    first, second = start(), start()
+    one, two = list(fit(first, Points(40))), list(fit(second, Points(40)))
+    assert same(first.method, second.method) and same(first.averaged, second.averaged)
+    assert [record.scalars for record in one] == [record.scalars for record in two]
+
+
+def test_the_global_generator_before_a_training_does_not_matter():
+    first, second = start(), start()
+    list(fit(first, Points(40)))
+    torch.manual_seed(1234)
+    list(fit(second, Points(40)))
+    assert same(first.method, second.method)
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 7, 12])
+def test_a_training_stopped_at_any_step_and_resumed_equals_one_that_was_not(tmp_path: Path, stop_after: int):
+    """5 steps an epoch: within an epoch, at its end, and across two."""
+    whole = start()
+    records = list(fit(whole, Points(40)))
+
+    first = start()
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked = first.step
+        return asked >= stop_after
+
+    seen: list[Record] = []
+    for record in fit(first, Points(40), stop):
+        first.note(record)
+        seen.append(record)
+        first.save(tmp_path / "last.ckpt", "key")
+    assert first.step == stop_after
+    second = start()
+    assert second.resume(tmp_path / "last.ckpt", "key")
+    for record in fit(second, Points(40)):
+        second.note(record)
+        seen.append(record)
+    assert same(whole.method, second.method) and same(whole.averaged, second.averaged)
+    finished = [record for record in seen if record.kind == "epoch"]
+    assert [record.scalars for record in finished] == [record.scalars for record in records]
+    assert [entry["epoch"] for entry in second.history] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_other_work_is_not_continued(tmp_path: Path):
+    training = start(epochs=1)
+    list(fit(training, Points(16)))
+    training.save(tmp_path / "last.ckpt", "one key")
+    fresh = start()
+    assert not fresh.resume(tmp_path / "last.ckpt", "another key") and fresh.step == 0
+    assert not fresh.resume(tmp_path / "nothing.ckpt", "another key")
+
+
+def test_every_epoch_shows_each_row_at_most_once_in_another_order():
+    training = start(epochs=2)
+    list(fit(training, Points(42)))
+    seen = training.method.seen
+    first, second = torch.cat(seen[:5]), torch.cat(seen[5:])
+    assert len(first.unique()) == len(second.unique()) == 40
+    assert not torch.equal(first, second)
+
+
+def test_fewer_rows_than_a_batch_make_one_step_an_epoch():
+    records = list(fit(start(epochs=3, batch=64), Points(10)))
+    assert [record.step for record in records] == [1, 2, 3]
+    assert records[-1].scalars["size"] == 10.0
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_named():
+    training = start(batch=40)
+    with pytest.raises(FloatingPointError, match=r"received nan at step 1 of test; lower lr, set clip"):
+        list(fit(training, Points(40, poison=3)))
+
+
+def test_the_loop_equals_plain_torch_written_out():
+    """Without average, clipping and dropout, against torch's own optimiser on the same order of rows."""
+    training = start(epochs=2, ema=0.0)
+    training.method.body[3] = nn.Identity()
+    list(fit(training, Points(40)))
+    assert training.averaged is training.method
+
+    twin = Line()
+    twin.body[3] = nn.Identity()
+    decayed = [parameter for parameter in twin.parameters() if parameter.ndim > 1]
+    plain = [parameter for parameter in twin.parameters() if parameter.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=0.0
+    )
+    points = Points(40)
+    for step, rows in enumerate(training.method.seen):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, 10, 1e-2, 0.1)
+        views = twin.views(points.batch(rows), generator(0, "test", "views", step))
+        loss = twin.loss(twin(views), views)["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    for name, value in twin.state_dict().items():
+        torch.testing.assert_close(training.method.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_clipping_bounds_the_step():
+    """With plain gradients scaled up, Adam hides the norm; so look at the gradient itself."""
+    training = start(epochs=1, clip=1e-3, batch=40)
+    list(fit(training, Points(40)))
+    norm = torch.cat(
+        [parameter.grad.flatten() for parameter in training.method.parameters() if parameter.grad is not None]
+    ).norm()
+    assert norm <= 1.001e-3
+
+
+def test_the_record_says_how_fast_and_how_long():
+    record = list(fit(start(epochs=2), Points(40)))[0]
+    assert (record.epoch, record.epochs, record.step, record.steps) == (1, 2, 5, 10)
+    assert record.images_per_second > 0 and 0 <= record.loader_share <= 1 and record.seconds_left > 0

@@ -1,0 +1,266 @@
+"""The one training loop: pretexts and heads share it, and the whole step is visible on one screen."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from ..datasets.files import atomic
+from .device import Machine
+from .optimiser import adamw, learning_rate, set_learning_rate
+from .randomness import generator, reseed_global
+
+Batch = dict[str, Any]
+
+
+class Source(Protocol):
+    """Rows in memory or mapped: index `i` of a batch is the row `rows[i]`."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The tensors of the given rows, on the CPU."""
+        ...
+
+
+class Method(Protocol):
+    """What pretexts and head networks have in common; all three parts work on whole batches on the device."""
+
+    def views(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Augmented float32 inputs and encoded targets; outside autocast and outside the wrapped module."""
+        ...
+
+    def forward(self, views: Batch) -> Any:
+        """The only call through the wrapped module, under autocast."""
+        ...
+
+    def loss(self, outputs: Any, views: Batch) -> dict[str, Tensor]:
+        """`loss` and further scalars to log, in float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What the loop needs to know. `epochs` are passes over the source, `ema` 0 keeps no average."""
+
+    epochs: int
+    batch: int
+    lr: float
+    warmup: float
+    clip: float | None = None
+    ema: float = 0.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the log: an epoch that ended, or an interruption between two steps."""
+
+    kind: str
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    scalars: dict[str, float]
+    lr: float
+    seconds: float
+    images_per_second: float
+    loader_share: float
+    seconds_left: float
+
+
+@dataclass
+class Training:
+    """A method being trained: its weights, their moving average, its optimiser and the next step.
+
+    Attributes:
+        method: an `nn.Module` that is a `Method`.
+        groups: AdamW parameter groups with a `scale` each (`parameter_groups`).
+        names: the stage, task and fold, from which all draws are seeded.
+        history: one entry a finished epoch; it travels with the checkpoint.
+    """
+
+    method: Any
+    groups: list[dict]
+    options: FitOptions
+    machine: Machine
+    seed: int
+    names: tuple[str | int, ...]
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    ema: ModelEmaV3 | None = None
+
+    def __post_init__(self) -> None:
+        self.machine.lay_out(self.method)
+        # The optimiser is made before Fabric wraps the module: both hold the same parameters.
+        fabric = self.machine.fabric()
+        self.wrapped, self.optimiser = fabric.setup(self.method, adamw(self.groups))
+        self.fabric = fabric
+        if self.options.ema > 0:
+            # The warm-up of the decay lets short trainings forget their first weights.
+            self.ema = ModelEmaV3(self.method, decay=self.options.ema, use_warmup=True)
+
+    @property
+    def averaged(self) -> Any:
+        """The method with the weights that predict: the moving average, or the last weights without one."""
+        return self.method if self.ema is None else self.ema.module
+
+    def save(self, path: Path, key: str) -> None:
+        """Write weights, average, optimiser and loop state; `key` names the work they belong to."""
+        state = {
+            "key": key,
+            "method": self.method.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "loop": {"step": self.step, "sums": self.sums, "seconds": self.seconds, "history": self.history},
+        }
+        with atomic(path) as temporary:
+            torch.save(state, temporary)
+
+    def note(self, record: "Record") -> None:
+        """Keep the record of a finished epoch."""
+        if record.kind == "epoch":
+            self.history.append(asdict(record))
+
+    def resume(self, path: Path, key: str) -> bool:
+        """Go on from a checkpoint of the same work; False if there is none."""
+        if not path.exists():
+            return False
+        state = torch.load(path, map_location=self.machine.device, weights_only=True)
+        if state["key"] != key:
+            return False
+        self.method.load_state_dict(state["method"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for name, value in state["loop"].items():
+            setattr(self, name, value)
+        return True
+
+
+def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: False) -> Iterator[Record]:
+    """Train to the end, yielding one record for each finished epoch.
+
+    The order of the rows, the augmentation and dropout are functions of (seed, names, step), so a training resumed at
+    any step goes on exactly as if it had not been interrupted.
+
+    Args:
+        training: its `step` says where to start.
+        source: N rows; a last batch of fewer than `batch` rows is left to the next epoch's order.
+        stop: asked after each step; when true, an `interrupted` record is yielded and the loop ends.
+
+    Raises:
+        FloatingPointError: the loss is not finite; the message names the step.
+    """
+    options, machine, names, seed = training.options, training.machine, training.names, training.seed
+    size = min(options.batch, len(source))
+    per_epoch = len(source) // size
+    steps = options.epochs * per_epoch
+    order = None
+    started, begun_at, loading = time.perf_counter(), training.step, 0.0
+    device = torch.device(machine.device)
+    check_every = 1 if machine.kind == "cpu" else 20  # reading a loss waits for the device
+    unread: list[dict[str, Tensor]] = []
+    training.method.train()
+    apply_modes = getattr(training.method, "apply_modes", lambda: None)  # frozen batch-norm goes back to eval
+    apply_modes()
+
+    while training.step < steps:
+        epoch, at = divmod(training.step, per_epoch)
+        if order is None or at == 0:
+            order = torch.randperm(len(source), generator=generator(seed, *names, "order", epoch))
+        reseed_global(seed, *names, "step", training.step)
+        draws = generator(seed, *names, "views", training.step, device=device)
+
+        fetched = time.perf_counter()
+        batch = _to_device(source.batch(order[at * size : (at + 1) * size]), device)
+        loading += time.perf_counter() - fetched
+
+        views = training.method.views(batch, draws)
+        with machine.autocast():
+            outputs = training.wrapped(views)
+        losses = training.method.loss(outputs, views)
+        rate = learning_rate(training.step, steps, options.lr, options.warmup)
+        set_learning_rate(training.optimiser, rate)
+        training.optimiser.zero_grad()
+        training.fabric.backward(losses["loss"])
+        if options.clip is not None:
+            training.fabric.clip_gradients(training.wrapped, training.optimiser, max_norm=options.clip)
+        training.optimiser.step()
+        training.step += 1
+        if training.ema is not None:
+            training.ema.update(training.method, step=training.step)
+
+        unread.append({name: value.detach() for name, value in losses.items()})
+        done = training.step % per_epoch == 0
+        interrupted = not done and stop()
+        if done or interrupted or len(unread) >= check_every:
+            _read(unread, training)
+        if done or interrupted:
+            spent = time.perf_counter() - started
+            taken = training.step - begun_at
+            count = training.step - epoch * per_epoch
+            training.seconds += spent
+            scalars = {name: value / count for name, value in training.sums.items()}
+            if done:
+                training.sums = {}  # before the yield: a checkpoint taken there starts the next epoch
+            yield Record(
+                kind="epoch" if done else "interrupted",
+                epoch=epoch + 1,
+                epochs=options.epochs,
+                step=training.step,
+                steps=steps,
+                scalars=scalars,
+                lr=rate,
+                seconds=training.seconds,
+                images_per_second=taken * size / spent,
+                loader_share=loading / spent,
+                seconds_left=(steps - training.step) * spent / taken,
+            )
+            if interrupted or (done and stop()):
+                return
+            training.method.train()  # whoever took the record may have evaluated
+            apply_modes()
+            started, begun_at, loading = time.perf_counter(), training.step, 0.0
+
+
+def _read(unread: list[dict[str, Tensor]], training: Training) -> None:
+    """Add the waiting scalars to the epoch's sums, and stop at the first loss that is not finite."""
+    first = training.step - len(unread) + 1
+    for offset, scalars in enumerate(unread):
+        for name, value in scalars.items():
+            number = float(value)
+            if name == "loss" and not math.isfinite(number):
+                raise FloatingPointError(
+                    f"loss: expected a finite number, received {number} at step {first + offset} of "
+                    f"{'/'.join(map(str, training.names))}; lower lr, set clip (1.0) or use precision=fp32. "
+                    "The last checkpoint is from before this epoch."
+                )
+            training.sums[name] = training.sums.get(name, 0.0) + number
+    unread.clear()
+
+
+def _to_device(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {name: _to_device(part, device) for name, part in value.items()}
+    return value
+
+
+def batches(count: int, size: int) -> Sequence[Tensor]:
+    """Consecutive row indices in batches, the last one shorter: for evaluation and prediction."""
+    return torch.arange(count).split(size)
+
+
+def freeze(parameters: Sequence[nn.Parameter]) -> None:
+    """Ask for no gradient: the optimiser then never sees these parameters."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)

@@ -1,0 +1,273 @@
+"""Fine-tune the heads of one network on one fold, always restarted from the same checkpoint."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from ..backbones import build_backbone, load_backbone
+from ..configs.schema import Backbone, Task, Transfer
+from ..datasets.files import atomic, read_json, write_json
+from ..datasets.folds import FoldPlan
+from ..datasets.images import ImageStore
+from ..datasets.targets import Target, restore_target
+from ..training.device import Machine
+from ..training.fit import FitOptions, Record, Training, batches, fit
+from ..training.interrupt import Interrupted
+from ..training.optimiser import parameter_groups
+from ..training.randomness import reseed_global
+from .network import HeadNetwork
+from .rows import LabelledImages
+
+REFIT = -1  # the fold number of a network trained on all labelled rows
+
+
+@dataclass(frozen=True)
+class FoldWork:
+    """Everything one fine-tuning job reads.
+
+    Attributes:
+        network: its name, of which the random draws are a function.
+        tasks: the heads; they agree in everything but their target.
+        targets: the coding of each task, without statistics.
+        fold: the fold whose validation rows stay unseen, or `REFIT`.
+        frame: the labelled rows, indexed by id.
+        checkpoint: a pretrained backbone, or None for `backbone`'s own weights.
+    """
+
+    network: str
+    tasks: Mapping[str, Task]
+    targets: Mapping[str, Target]
+    fold: int
+    frame: pd.DataFrame
+    plan: FoldPlan
+    store: ImageStore
+    backbone: Backbone
+    checkpoint: Path | None
+    transfer: Transfer
+    machine: Machine
+    seed: int
+
+    @property
+    def shared(self) -> Task:
+        """The options all tasks of the network agree on."""
+        return next(iter(self.tasks.values()))
+
+    def training_ids(self) -> np.ndarray:
+        """Readable rows of the fold's training part (all rows for a refit) that carry any of the labels."""
+        ids = self.frame.index.to_numpy() if self.fold == REFIT else self.plan.train_ids(self.fold)
+        ids = ids[self.store.readable[self.store.rows(ids)]]
+        columns = [column for task in self.tasks.values() for column in task.columns]
+        labelled = self.frame.loc[ids, columns].notna().any(axis=1).to_numpy()
+        if labelled.sum() < 2:
+            raise ValueError(
+                f"network {self.network}, fold {self.fold}: expected at least two labelled, readable training rows, "
+                f"received {int(labelled.sum())}"
+            )
+        return ids[labelled]
+
+
+def finetune_fold(
+    work: FoldWork,
+    folder: Path,
+    key: str,
+    report: Callable[[Record], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train the networks of one fold and write `head*.safetensors`, `head.json` and `history.json`.
+
+    A `last.ckpt` of the same key in `folder` is continued; it is removed when the work is done.
+
+    Raises:
+        Interrupted: `stop` became true; `last.ckpt` holds everything.
+        ValueError: no labelled rows, or a freeze name that the backbone lacks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = work.training_ids()
+    held = np.empty(0, dtype=ids.dtype)
+    if (stopping := work.shared.early_stopping) is not None:
+        ids, held = work.plan.inner_split(ids, stopping.share, work.seed)
+    rows = work.frame.loc[ids]
+    targets = {name: target.fit(rows) for name, target in work.targets.items()}
+    histories = folder / "history.json"
+    history: dict[str, list[dict[str, Any]]] = {}
+    card: dict[str, Any] = {}
+    for number in range(work.transfer.seeds):
+        done, checkpoint = folder / _weights(number), folder / "last.ckpt"
+        network = start_network(work, targets, number)
+        card = network.backbone.card()
+        if done.exists() and _belongs(done, key):
+            history[str(number)] = read_json(histories)[str(number)]
+            continue
+        training = _training(work, network, number)
+        sources = [
+            LabelledImages(
+                work.store,
+                part,
+                {name: target.encode(work.frame.loc[part]) for name, target in targets.items()},
+            )
+            for part in (ids, held)
+        ]
+        part_key = f"{key}/{number}"
+        training.resume(checkpoint, part_key)
+        best = _Best(folder / f"best{number}.safetensors", part_key)
+        for record in fit(training, sources[0], stop):
+            if stopping is not None and record.kind == "epoch":
+                loss = held_loss(training.averaged, sources[1], work.machine)
+                record = replace(record, scalars={**record.scalars, "held_loss": loss})
+                best.see(record.epoch, loss, training.averaged)
+            training.note(record)
+            training.save(checkpoint, part_key)
+            report(record)
+            if record.kind == "interrupted" or (stop() and record.step < record.steps):
+                raise Interrupted
+            if stopping is not None and best.waited(record.epoch) >= stopping.patience:
+                break
+        weights = best.weights() if stopping is not None else training.averaged.state_dict()
+        history[str(number)] = training.history
+        write_json(histories, history)  # before the weights: who finds these finds their history
+        _save_weights(weights, done, key)
+        best.remove()
+    absent = {
+        name: missing
+        for name, target in targets.items()
+        if hasattr(target, "absent") and (missing := target.absent(rows))  # pyright: ignore[reportAttributeAccessIssue]
+    }
+    write_json(
+        folder / "head.json",
+        {
+            "targets": {name: target.state() for name, target in targets.items()},
+            "backbone": work.backbone.model_dump(),
+            "card": card,
+            "channels": work.store.channels,
+            "size": work.shared.size,
+            "rows": len(ids),
+            "absent_classes": absent,
+        },
+    )
+    (folder / "last.ckpt").unlink(missing_ok=True)
+
+
+def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> HeadNetwork:
+    """The network before its first step: the checkpoint's backbone and heads that predict the mean."""
+    shared = work.shared
+    reseed_global(work.seed, "finetune", work.network, work.fold, number, "init")
+    if work.checkpoint is None:
+        backbone = build_backbone(work.backbone, work.store.channels, shared.size)
+    else:
+        backbone, _ = load_backbone(work.checkpoint, size=shared.size)
+    return HeadNetwork(
+        backbone,
+        targets,
+        size=shared.size,
+        augment=shared.augment,
+        weights={name: task.weight for name, task in work.tasks.items()},
+        frozen=shared.freeze,
+    )
+
+
+def load_networks(folder: Path, work: FoldWork) -> list[HeadNetwork]:
+    """The finished networks of one fold, one a seed, with the statistics they were trained with."""
+    card = read_json(folder / "head.json")
+    targets = {name: restore_target(state) for name, state in card["targets"].items()}
+    networks = []
+    for number in range(work.transfer.seeds):
+        backbone = build_backbone(
+            work.backbone.model_copy(update={"weights": None}), work.store.channels, work.shared.size
+        )
+        network = HeadNetwork(
+            backbone,
+            targets,
+            size=work.shared.size,
+            augment=work.shared.augment,
+            weights={name: task.weight for name, task in work.tasks.items()},
+        )
+        network.load_state_dict(load_file(folder / _weights(number)))
+        networks.append(network)
+    return networks
+
+
+def held_loss(network: Any, source: LabelledImages, machine: Machine) -> float:
+    """Mean loss on rows that are not trained on, plainly resized, for early stopping."""
+    network.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for part in batches(len(source), 256):
+            batch = source.batch(part)
+            with machine.autocast():
+                outputs = network.view_outputs(batch["images"].to(machine.device), ["identity"])
+            targets = {name: values.to(machine.device) for name, values in batch["targets"].items()}
+            flat = {name: output[:, 0] for name, output in outputs.items()}
+            total += float(network.loss(flat, {"targets": targets})["loss"]) * len(part)
+    return total / len(source)
+
+
+def _training(work: FoldWork, network: HeadNetwork, number: int) -> Training:
+    shared = work.shared
+    groups = parameter_groups(
+        network.backbone.stages(),
+        network.heads.parameters(),
+        weight_decay=shared.weight_decay,
+        layer_decay=shared.layer_decay,
+    )
+    options = FitOptions(
+        shared.epochs, shared.batch, shared.lr, shared.warmup, shared.clip, work.transfer.ema
+    )
+    return Training(
+        network, groups, options, work.machine, work.seed, ("finetune", work.network, work.fold, number)
+    )
+
+
+class _Best:
+    """The best weights so far by the held rows; what it knows lies in a file, so that a resumed run knows it too."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+        self.memory = path.with_suffix(".json")
+        known = read_json(self.memory) if self.memory.exists() else {}
+        self.epoch, self.loss = (
+            (known["epoch"], known["loss"]) if known.get("key") == key else (0, float("inf"))
+        )
+
+    def see(self, epoch: int, loss: float, network: torch.nn.Module) -> None:
+        if loss < self.loss:
+            self.epoch, self.loss = epoch, loss
+            _save_weights(network.state_dict(), self.path, self.key)
+            write_json(self.memory, {"key": self.key, "epoch": epoch, "loss": loss})
+
+    def waited(self, epoch: int) -> int:
+        return epoch - self.epoch
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return load_file(self.path)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.memory.unlink(missing_ok=True)
+
+
+def _weights(number: int) -> str:
+    return "head.safetensors" if number == 0 else f"head.seed{number}.safetensors"
+
+
+def weight_files(seeds: int) -> Iterator[str]:
+    """Names of the weight files that `finetune_fold` writes."""
+    return map(_weights, range(seeds))
+
+
+def _save_weights(weights: Mapping[str, torch.Tensor], path: Path, key: str) -> None:
+    plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    with atomic(path) as temporary:
+        save_file(plain, temporary, metadata={"key": key})
+
+
+def _belongs(path: Path, key: str) -> bool:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("key") == key

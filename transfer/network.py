@@ -1,0 +1,116 @@
+"""One backbone with one or several heads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..configs.heads import HeadAugment
+from ..datasets.targets import Target
+from ..scoring.losses import LOSSES, masked_mean
+from ..training.augment import augment_images, resize
+from ..training.fit import freeze
+from ..training.views import apply_view
+
+
+class HeadNetwork(nn.Module):
+    """A backbone with a linear head for each task; with one task it is an ordinary fine-tuned network.
+
+    Args:
+        backbone: gives (B, D) features; see `build_backbone`.
+        targets: the fitted target of each task, in the order of the heads.
+        size: side of the input, pixels.
+        augment: random changes of training images.
+        weights: factor of each task's loss.
+        frozen: `none`, `all`, or names of backbone stages that keep their weights and batch statistics.
+
+    Raises:
+        ValueError: `frozen` names a stage that the backbone does not have.
+    """
+
+    def __init__(
+        self,
+        backbone: Any,
+        targets: Mapping[str, Target],
+        *,
+        size: int,
+        augment: HeadAugment,
+        weights: Mapping[str, float],
+        frozen: str | Sequence[str] = "none",
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.targets = dict(targets)
+        self.size = size
+        self.augment = augment
+        self.weights = dict(weights)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(backbone.dim, target.width) for name, target in targets.items()}
+        )
+        for head in self.heads.values():
+            # A head that starts at zero predicts the training mean, or equal odds, whatever the backbone says.
+            nn.init.zeros_(head.weight)  # pyright: ignore[reportArgumentType]
+            nn.init.zeros_(head.bias)  # pyright: ignore[reportArgumentType]
+        self.frozen_stages = frozen_stages(backbone, frozen)
+        for stage in self.frozen_stages:
+            freeze(backbone.stages()[stage])
+
+    def apply_modes(self) -> None:
+        """Put the normalisation layers of frozen stages to eval, so that their running statistics stay."""
+        modules = self.backbone.stage_modules()
+        for stage in self.frozen_stages:
+            for module in modules[stage]:
+                module.eval()
+
+    def views(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
+        """Augmented, normalised images (B, C, size, size) and the encoded targets {task: (B, D)}."""
+        images = augment_images(batch["images"], self.augment, self.size, generator)
+        return {"images": self.backbone.normalise(images), "targets": batch["targets"]}
+
+    def forward(self, views: dict[str, Any]) -> dict[str, Tensor]:
+        """Raw outputs {task: (B, D)}."""
+        features = self.backbone(views["images"])
+        return {name: head(features) for name, head in self.heads.items()}
+
+    def loss(self, outputs: dict[str, Tensor], views: dict[str, Any]) -> dict[str, Tensor]:
+        """The weighted sum over tasks as `loss`, and each task's own mean over its labelled rows."""
+        parts = {}
+        for name, target in self.targets.items():
+            wanted, given = views["targets"][name], outputs[name].float()
+            missing = wanted.isnan()
+            filled = torch.where(
+                missing, given.detach(), wanted
+            )  # a missing column costs nothing and moves nothing
+            parts[name] = masked_mean(LOSSES[target.loss](given, filled), ~missing.all(dim=1))
+        total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
+        return {"loss": total, **(parts if len(parts) > 1 else {})}
+
+    def view_outputs(self, images: Tensor, views: Sequence[str]) -> dict[str, Tensor]:
+        """Predict fixed views of plainly resized images.
+
+        Args:
+            images: (B, C, H, W) uint8.
+            views: V names of `training.views.VIEWS`.
+
+        Returns:
+            {task: (B, V, D)} raw outputs in float32.
+        """
+        resized = self.backbone.normalise(resize(images, self.size))
+        stacked = torch.cat([apply_view(resized, view) for view in views])  # (V*B, C, H, W)
+        outputs = self.forward({"images": stacked})
+        return {
+            name: output.float().unflatten(0, (len(views), len(images))).transpose(0, 1)
+            for name, output in outputs.items()
+        }
+
+
+def frozen_stages(backbone: Any, frozen: str | Sequence[str]) -> list[str]:
+    """The stages that `freeze` means, checked against the backbone."""
+    stages = list(backbone.stages())
+    if isinstance(frozen, str):
+        return stages if frozen == "all" else []
+    unknown = [name for name in frozen if name not in stages]
+    if unknown:
+        raise ValueError(f"freeze: expected stages of the backbone {stages}, received {unknown}")
+    return list(frozen)

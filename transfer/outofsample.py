@@ -1,0 +1,109 @@
+"""Which rows a fold model predicts, and its predictions as one table a task."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..datasets.folds import FoldPlan
+from ..datasets.predictions import Predictions
+from ..training.randomness import seed_of
+from .finetune import REFIT, FoldWork, load_networks
+from .prediction import predict_views
+
+INSAMPLE_ROWS = 500
+
+
+def predict_fold(
+    work: FoldWork,
+    folder: Path,
+    test_ids: np.ndarray,
+    views: Sequence[str],
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Predictions]:
+    """Predict the validation rows, the test rows and a few training rows with the networks of one fold.
+
+    Training rows are predicted in one view and marked `insample`: they show how much the network has learned by
+    heart and
+    are refused by everything that trains.
+
+    Returns:
+        {task: predictions of this fold model}; rows without a readable image have none.
+    """
+    networks = load_networks(folder, work)
+    frames: dict[str, list[pd.DataFrame]] = {name: [] for name in work.tasks}
+    roles = {"test": test_ids}
+    if work.fold != REFIT:
+        roles = {"oof": work.plan.valid_ids(work.fold), **roles, "insample": insample_ids(work)}
+    for role, ids in roles.items():
+        ids = ids[work.store.readable[work.store.rows(ids)]]
+        shown = list(views)[:1] if role == "insample" else list(views)
+        outputs = predict_views(networks, work.store, ids, shown, work.machine, progress=progress)
+        for task, values in outputs.items():  # (N, V, columns)
+            frames[task].append(_long(ids, role, work.fold, values, networks[0].targets[task].columns))
+    predictions = {}
+    for task, parts in frames.items():
+        target = networks[0].targets[task]
+        predictions[task] = Predictions(
+            frame=pd.concat(parts, ignore_index=True),
+            task=task,
+            columns=list(target.columns),
+            space=target.space,
+            plan=work.plan.hash,
+            views=list(views),
+            decodes=target.decodes,
+            classes=target.classes,
+        )
+    return predictions
+
+
+def insample_ids(work: FoldWork) -> np.ndarray:
+    """A fixed choice of this fold model's training rows, about `INSAMPLE_ROWS` over all folds."""
+    ids = np.sort(work.training_ids())
+    count = min(len(ids), -(-INSAMPLE_ROWS // work.plan.n))
+    return np.sort(
+        np.random.default_rng(seed_of(work.seed, "insample", work.fold)).choice(ids, count, replace=False)
+    )
+
+
+def merge(parts: Sequence[Predictions], plan: FoldPlan) -> Predictions:
+    """The predictions of all fold models of one task as one table.
+
+    Raises:
+        ValueError: a part belongs to another fold plan, or to another target.
+    """
+    first = parts[0]
+    for part in parts:
+        if part.plan != plan.hash:
+            raise ValueError(
+                f"predictions of task {part.task}: expected fold plan {plan.hash}, received {part.plan}; predict them "
+                f"again"
+            )
+        if (part.columns, part.views) != (first.columns, first.views):
+            raise ValueError(
+                f"predictions of task {part.task}: expected equal columns and views in every fold, received "
+                f"{part.columns}, {part.views}"
+            )
+    frame = pd.concat([part.frame for part in parts], ignore_index=True)
+    return Predictions(
+        frame=frame,
+        task=first.task,
+        columns=first.columns,
+        space=first.space,
+        plan=first.plan,
+        views=first.views,
+        decodes=first.decodes,
+        classes=first.classes,
+    )
+
+
+def _long(ids: np.ndarray, role: str, fold: int, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
+    """One row per (id, view)."""
+    count, views, width = values.shape
+    frame = pd.DataFrame(values.reshape(count * views, width), columns=pd.Index(columns), copy=False)
+    frame.insert(0, "id", np.repeat(ids, views))
+    frame.insert(1, "role", role)
+    frame.insert(2, "fold", np.int16(fold))
+    frame.insert(3, "view", np.tile(np.arange(views, dtype=np.int16), count))
+    return frame

@@ -1,0 +1,60 @@
+"""Prediction of fixed views by one trained network."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from ..datasets.images import ImageStore
+from ..training.device import Machine
+from .network import HeadNetwork
+
+
+def predict_views(
+    networks: Sequence[HeadNetwork],
+    store: ImageStore,
+    ids: np.ndarray,
+    views: Sequence[str],
+    machine: Machine,
+    *,
+    batch: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Decoded predictions of N images under V views, averaged over networks of equal training but different seeds.
+
+    Args:
+        networks: one or several fold models with the same targets.
+        store, ids: the N rows, all readable.
+        views: the V views.
+        batch: images times views in one call.
+        progress: told (done, total) rows after each call.
+
+    Returns:
+        {task: (N, V, columns)} float32 in the units of the target's columns.
+    """
+    rows = store.rows(ids)
+    step = max(1, batch // len(views))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in networks[0].targets}
+    for network in networks:
+        machine.lay_out(network).eval()
+    with torch.inference_mode():
+        for start in range(0, len(rows), step):
+            images = store.gather(rows[start : start + step]).to(machine.device)
+            decoded: dict[str, list[np.ndarray]] = {name: [] for name in parts}
+            for network in networks:
+                with machine.autocast():
+                    outputs = network.view_outputs(images, views)
+                for name, output in outputs.items():  # (B, V, D)
+                    flat = output.flatten(0, 1).cpu().numpy()
+                    decoded[name].append(
+                        network.targets[name].decode(flat).reshape(len(images), len(views), -1)
+                    )
+            for name, members in decoded.items():
+                parts[name].append(np.mean(members, axis=0))
+            if progress is not None:
+                progress(min(start + step, len(rows)), len(rows))
+    empty = {
+        name: np.zeros((0, len(views), len(target.columns)), np.float32)
+        for name, target in networks[0].targets.items()
+    }
+    return {name: np.concatenate(chunks) if chunks else empty[name] for name, chunks in parts.items()}
