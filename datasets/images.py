@@ -234,7 +234,10 @@ class ImageStore:
                 f"rows: expected readable images, received {len(names)} unreadable ones ({name_some(names)}: "
                 f"{self.problems[names[0]]}). Keep to store.readable."
             )
-        return torch.from_numpy(self._images[rows])  # (B, C, H, W)
+        batch = np.empty((len(rows), *self._images.shape[1:]), dtype=np.uint8)
+        # The range is checked above; with "clip" take writes straight to `batch`, half the time of indexing.
+        np.take(self._images, rows, axis=0, out=batch, mode="clip")
+        return torch.from_numpy(batch)  # (B, C, H, W)
 
 
 def build_store(
