@@ -14,6 +14,8 @@ from .errors import KeyPath, Problem, shown
 _MAX_DEPTH = 40
 _MAX_NODES = 100_000
 
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
 _RESOLVERS = [
     ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
     ("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), "-+0123456789"),
@@ -105,18 +107,23 @@ class _Builder:
         self.document = document
         self.name = name
         self.built = 0
+        self.is_stopped = False
 
     def value(self, node: yaml.Node, path: KeyPath, depth: int) -> Any:
-        self.built += 1
-        if depth > _MAX_DEPTH or self.built > _MAX_NODES:
-            # An alias may contain itself, or aliases of aliases may multiply without end.
-            if self.built <= _MAX_NODES:
-                self.problem(
-                    node, path, f"at most {_MAX_DEPTH} levels", "deeper nesting, or an alias inside itself"
-                )
-            self.built = _MAX_NODES + 1
+        if self.is_stopped:
             return None
+        self.built += 1
+        # An alias may contain itself, or aliases of aliases multiply until the memory is full.
+        if depth > _MAX_DEPTH:
+            return self.stop(
+                node, f"at most {_MAX_DEPTH} levels", "deeper nesting, or an alias inside itself"
+            )
+        if self.built > _MAX_NODES:
+            return self.stop(node, f"at most {_MAX_NODES} values", "more, counting each use of an alias")
         self.document.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
+            self.problem(node, path, "a plain list or mapping", f"the tag {shown(node.tag)}")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -166,6 +173,10 @@ class _Builder:
             case tag:
                 self.problem(node, path, "plain text, a number, true, false or null", f"the tag {shown(tag)}")
                 return None
+
+    def stop(self, node: yaml.Node, expected: str, received: str) -> None:
+        self.is_stopped = True
+        self.problem(node, (), expected, received)
 
     def problem(self, node: yaml.Node, path: KeyPath, expected: str, received: str) -> None:
         where = f"{self.name}:{node.start_mark.line + 1}"

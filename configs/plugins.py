@@ -56,9 +56,8 @@ def _load(path: Path, index: int) -> Problem | None:
         spec.loader.exec_module(module)
     except Exception as error:  # noqa: BLE001  # a plug-in is the user's code: whatever it raises is theirs to read
         del sys.modules[name]
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-        ]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
         place = f" ({path}:{lines[-1]})" if lines else ""
         return Problem(("plugins", index), "a file that imports", f"{type(error).__name__}: {error}{place}")
     module.__dict__["__jigstack_content__"] = content

@@ -42,11 +42,11 @@ class JigsawOptions(Options):
         Raises:
             ValueError: naming the smallest size that these options allow.
         """
-        smallest = self.grid * (SMALLEST_TILE + self.jitter) + (self.grid - 1) * self.gap
+        smallest = self.grid * SMALLEST_TILE + (self.grid - 1) * self.gap
         if size < smallest:
             raise ValueError(
-                f"at least {smallest} pixels, so that a tile of the {self.grid} x {self.grid} board"
-                f" (gap {self.gap}, jitter {self.jitter}) keeps {SMALLEST_TILE}"
+                f"at least {smallest} pixels, so that each tile of a {self.grid} x {self.grid} board with a"
+                f" gap of {self.gap} keeps {SMALLEST_TILE}"
             )
 
 

@@ -1,0 +1,133 @@
+"""What sections of a config say about each other."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jigstack.configs import ConfigError, load_config
+
+BASE: dict[str, Any] = {
+    "name": "x",
+    "data": {"id": "id", "train": ["t.csv"], "images": "i"},
+    "folds": {"n": 3},
+    "pretext": [{"name": "jig", "kind": "jigsaw"}, {"name": "two", "kind": "jigsaw", "init": "jig"}],
+    "tasks": {
+        "era": {"kind": "regression", "columns": ["t"], "init": "jig"},
+        "part": {"kind": "regression", "columns": ["t"], "folds": [0]},
+    },
+    "stack": {"t": {"target": "t"}},
+}
+TWO_BACKBONES = ["backbones={a: {}, b: {}}", "pretext.jig.backbone=a"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def complaint(*flags: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(BASE, flags)
+    assert len(caught.value.problems) == 1, str(caught.value)
+    problem = caught.value.problems[0]
+    near = f" | {problem.suggestion}" if problem.suggestion else ""
+    return f"{problem.key} | {problem.expected} | {problem.received}{near}"
+
+
+def test_the_base_is_right():
+    load_config(BASE)
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        (
+            "tasks.era.init=jigg",
+            'tasks.era.init | scratch, a pretext (jig, two) or an existing checkpoint | "jigg" | jig',
+        ),
+        (
+            "tasks.era.init=scrach",
+            'tasks.era.init | scratch, a pretext (jig, two) or an existing checkpoint | "scrach" | scratch',
+        ),
+        (
+            "pretext.jig.init=two",
+            'pretext.0.init | null, an earlier pretext (there is none) or an existing checkpoint | "two"',
+        ),
+        (
+            "pretext.two.init=two",
+            'pretext.1.init | null, an earlier pretext (jig) or an existing checkpoint | "two"',
+        ),
+        ("pretext.two.name=jig", 'pretext.1.name | a name of its own | "jig", the name of pretext.0'),
+        ("pretext.jig.kind=jigsow", 'pretext.0.kind | one of jigsaw | "jigsow" | jigsaw'),
+        ("pretext.jig.options.grid=9", "pretext.0.options.grid | a whole number from 2 to 5 | 9"),
+        ("pretext.jig.options.crop=[1, 0.5]", "pretext.0.options.crop | the smaller value first | [1, 0.5]"),
+        (
+            "tasks.era.options.smoothing=1",
+            "tasks.era.options.smoothing | a key of tasks.era.options: range | smoothing",
+        ),
+        ("tasks.era.backbone=imgs", 'tasks.era.backbone | one of auto, img | "imgs" | img'),
+        ("tasks.part.folds=[0, 3]", "tasks.part.folds.1 | a fold from 0 to 2 | 3"),
+        (
+            "backbones.img.weights=pretraind",
+            'backbones.img.weights | null, pretrained or an existing checkpoint | "pretraind" | pretrained',
+        ),
+        (
+            "pretext.jig.reuse=runs/gone",
+            'pretext.0.reuse | null, a run directory or an existing checkpoint | "runs/gone"',
+        ),
+        ("stack.t.members=[eta]", 'stack.t.members.0 | a task trained on all folds (era) | "eta" | era'),
+        (
+            "stack.t.members=[part]",
+            'stack.t.members.0 | a task trained on all folds (era) | "part", which is trained on some folds only',
+        ),
+        (
+            "stack.t.submit=lightgmb",
+            'stack.t.submit | one of best, constant, mean, lightgbm, ridge, era, part | "lightgmb" | lightgbm',
+        ),
+        ("tasks.era.folds=[0]", "stack.t.members | at least one task with folds: auto | none"),
+        (
+            "tasks.mean={kind: onehot, columns: [t]}",
+            "tasks.mean | a name other than best, constant, mean, which are rungs of the ladder | mean",
+        ),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_told(flag: str, told: str):
+    assert complaint(flag) == told
+
+
+def test_a_board_whose_tiles_are_too_small_is_told():
+    assert complaint("pretext.jig.options.grid=5", "pretext.jig.size=47") == (
+        "pretext.0.size | at least 48 pixels, so that each tile of a 5 x 5 board with a gap of 2 keeps 8 | 47"
+    )
+    load_config(BASE, ["pretext.jig.options.grid=5", "pretext.jig.size=48"])
+
+
+def test_auto_needs_exactly_one_backbone():
+    flags = [*TWO_BACKBONES, "tasks.part.backbone=b"]
+    load_config(BASE, flags)
+    assert complaint(*TWO_BACKBONES) == ("tasks.part.backbone | one of a, b, as there are several | auto")
+
+
+def test_a_task_has_the_backbone_of_the_pretext_it_starts_from():
+    flags = [*TWO_BACKBONES, "tasks.part.backbone=b", "tasks.era.backbone=b"]
+    assert complaint(*flags) == (
+        'tasks.era.backbone | auto or a, the backbone of jig that `init` starts from | "b"'
+    )
+
+
+def test_existing_files_are_taken_as_checkpoints():
+    Path("weights.safetensors").touch()
+    file = "weights.safetensors"
+    load_config(BASE, [f"tasks.era.init={file}", f"pretext.jig.init={file}", f"backbones.img.weights={file}"])
+
+
+def test_a_holdout_has_one_fold():
+    load_config(BASE, ["folds.scheme=holdout"])
+    assert complaint("folds.scheme=holdout", "tasks.part.folds=[1]") == (
+        "tasks.part.folds.0 | 0, as scheme: holdout has one fold | 1"
+    )
+
+
+@pytest.mark.parametrize("rung", ["best", "constant", "mean", "ridge", "era"])
+def test_every_rung_may_be_submitted(rung: str):
+    load_config(BASE, [f"stack.t.submit={rung}"])
