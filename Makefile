@@ -23,6 +23,8 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later found; name one with: make PYTHON=/path/to/python"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	@# Type checkers do not follow editable installs of a package whose root is the repository.
+	@mkdir -p $(VENV)/typing && ln -sfn "$(CURDIR)" $(VENV)/typing/jigstack
 	@touch $@
 
 demo: $(STAMP)  ## Get the emoji sample and run configs/quickstart.yaml whole.
