@@ -192,7 +192,7 @@ class ImageStore:
     def __reduce__(self) -> tuple[type["ImageStore"], tuple[Path]]:
         return ImageStore, (self.folder,)  # another process maps the same file
 
-    def rows(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
+    def rows(self, ids: Sequence[str] | np.ndarray | pd.Index) -> np.ndarray:
         """Where ids stand.
 
         Args:
@@ -241,7 +241,7 @@ class ImageStore:
 
 
 def build_store(
-    ids: Sequence[str] | np.ndarray,
+    ids: Sequence[str] | np.ndarray | pd.Index,
     paths: Sequence[str] | np.ndarray,
     folder: str | os.PathLike[str],
     size: int,
