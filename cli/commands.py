@@ -248,6 +248,7 @@ def check(
     config: Source,
     overrides: Overrides = None,
     allow_plugins: AllowPlugins = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Look at data and folds without training.
@@ -262,7 +263,7 @@ def check(
     with told_plainly(debug):
         from .. import pipeline
 
-        pipeline.check(config, overrides or (), allow_plugins=allow_plugins)
+        pipeline.check(config, overrides or (), allow_plugins=allow_plugins, quiet=quiet)
 
 
 @app.command()
