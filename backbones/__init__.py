@@ -1,0 +1,15 @@
+"""Networks that turn an input into `dim` features, in ordered stages, and their checkpoints."""
+
+from .build import build_backbone
+from .checkpoint import load_backbone, load_weights, read_card, read_seen, save_backbone
+from .timm_backbone import TimmBackbone
+
+__all__ = [
+    "TimmBackbone",
+    "build_backbone",
+    "load_backbone",
+    "load_weights",
+    "read_card",
+    "read_seen",
+    "save_backbone",
+]

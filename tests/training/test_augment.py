@@ -1,0 +1,237 @@
+"""Batched augmentation does to each sample what torchvision does to one image."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jigstack.configs.heads import ColourJitter, HeadAugment
+from jigstack.training import augment as ours
+from jigstack.training.views import VIEWS, apply_view
+from PIL import Image
+from scipy.stats import kstest
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import v2 as transforms
+from torchvision.transforms.v2 import functional as tv
+
+NOTHING = HeadAugment(crop=(1.0, 1.0), hflip=False)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count: int = 6, channels: int = 3, side: int = 12, seed: int = 0) -> torch.Tensor:
+    """Random pixels with a grey, a black, a white and a pure red sample among them."""
+    batch = torch.rand(count, channels, side, side, generator=generator(seed))
+    batch[-4] = batch[-4, :1]
+    batch[-3], batch[-2] = 0.0, 1.0
+    batch[-1, 1:] = 0.0
+    return batch
+
+
+def pixels(count: int = 4, channels: int = 3, side: int = 20, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 256, (count, channels, side, side), generator=generator(seed), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("change", "twin", "low", "high"),
+    [
+        (ours.brightness, tv.adjust_brightness, 0.0, 2.0),
+        (ours.contrast, tv.adjust_contrast, 0.0, 2.0),
+        (ours.saturation, tv.adjust_saturation, 0.0, 2.0),
+        (ours.hue, tv.adjust_hue, -0.5, 0.5),
+    ],
+    ids=["brightness", "contrast", "saturation", "hue"],
+)
+def test_each_sample_gets_its_own_change_of_colour_as_in_torchvision(change, twin, low, high, channels):
+    batch = images(64, channels)
+    amounts = torch.linspace(low, high, 64)
+    changed = change(batch, amounts)
+    for one, amount, result in zip(batch, amounts, changed, strict=True):
+        assert torch.allclose(result, twin(one, float(amount)), atol=2e-5)
+
+
+def test_grey_is_torchvisions():
+    assert torch.allclose(ours.grey(images()), tv.rgb_to_grayscale(images()), atol=1e-6)
+
+
+def test_dihedral_follows_the_order_of_the_views():
+    batch, k = images(8), torch.arange(8)
+    turned = ours.dihedral(batch, k)
+    for i, name in enumerate(VIEWS):
+        assert torch.equal(turned[i], apply_view(batch[i], name))
+
+
+def test_flips_are_torchvisions():
+    batch = images(4)[:2]
+    assert torch.equal(ours.dihedral(batch, torch.tensor([1, 1])), tv.horizontal_flip(batch))
+    assert torch.equal(ours.dihedral(batch, torch.tensor([2, 2])), tv.vertical_flip(batch))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 25), st.integers(0, 1000))
+def test_a_resized_crop_is_the_interpolated_crop(height: int, width: int, size: int, seed: int):
+    draws = generator(seed)
+    batch = torch.rand(3, 2, height, width, generator=draws)
+    boxes = ours.random_boxes(3, height, width, (0.1, 1.0), (0.5, 2.0), draws)
+    crops = ours.resized_crop(batch, boxes, size)
+    for image, (top, left, h, w), crop in zip(batch, boxes.int().tolist(), crops, strict=True):
+        plain = image[None, :, top : top + h, left : left + w]
+        twin = F.interpolate(plain, (size, size), mode="bilinear", align_corners=False)[0]
+        assert torch.allclose(crop, twin, atol=1e-4)
+
+
+def test_a_resized_crop_is_torchvisions():
+    batch, boxes = images(4, side=24)[:2], torch.tensor([[3.0, 5.0, 12.0, 9.0], [0.0, 1.0, 20.0, 23.0]])
+    crops = ours.resized_crop(batch, boxes, 16)
+    for image, (top, left, h, w), crop in zip(batch, boxes.int().tolist(), crops, strict=True):
+        twin = tv.resized_crop(image, top, left, h, w, [16, 16], InterpolationMode.BILINEAR, antialias=False)
+        assert torch.allclose(crop, twin, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_patches_are_read_from_the_turned_crop(name: str):
+    """Crop, turn, slice: the slow way round."""
+    batch = torch.rand(2, 3, 20, 24, generator=generator())
+    boxes = torch.tensor([[1.0, 2.0, 15.0, 12.0], [0.0, 0.0, 20.0, 24.0]])
+    rows = torch.tensor([[[0.0, 1, 2], [4, 5, 6]], [[7, 8, 9], [3, 4, 5]]])  # (B, n, s)
+    columns = torch.tensor([[[2.0, 3, 4], [5, 6, 8]], [[0, 1, 2], [7, 8, 9]]])  # (B, n, s)
+    k = torch.full((2,), VIEWS.index(name))
+    read = ours.sample_patches(batch, boxes, 10, rows, columns, k)
+    turned = apply_view(ours.resized_crop(batch, boxes, 10), name)
+    assert read.shape == (2, 3, 2, 3, 3)
+    for b in range(2):
+        for n in range(2):
+            plain = turned[b][:, rows[b, n].long()][:, :, columns[b, n].long()]
+            assert torch.allclose(read[b, :, n], plain, atol=1e-5)
+
+
+def test_boxes_are_distributed_as_torchvisions():
+    """Kolmogorov-Smirnov: share of the area, aspect ratio and position against RandomResizedCrop."""
+    boxes = ours.random_boxes(2000, 400, 300, (0.2, 0.9), (0.7, 1.4), generator()).numpy()
+    image = torch.empty(1, 400, 300)
+    torch.manual_seed(0)
+    crop = transforms.RandomResizedCrop(10, scale=(0.2, 0.9), ratio=(0.7, 1.4))
+    drawn = [crop.make_params([image]) for _ in range(2000)]
+    twin = np.array([[d["top"], d["left"], d["height"], d["width"]] for d in drawn], float)
+    for look in (
+        lambda b: b[:, 2] * b[:, 3],
+        lambda b: b[:, 3] / b[:, 2],
+        lambda b: b[:, 0] / (400 - b[:, 2] + 1),
+        lambda b: b[:, 1] / (300 - b[:, 3] + 1),
+    ):
+        assert kstest(look(boxes), look(twin)).pvalue > 0.01
+
+
+def test_square_boxes_have_a_uniform_area_and_a_log_uniform_ratio():
+    boxes = ours.random_boxes(4000, 1000, 1000, (0.1, 0.3), (0.8, 1.25), generator())
+    share = boxes[:, 2] * boxes[:, 3] / 1e6
+    ratio = (boxes[:, 3] / boxes[:, 2]).log() / math.log(1.25)
+    assert kstest(share.numpy(), "uniform", args=(0.1, 0.2)).pvalue > 0.01
+    assert kstest(ratio.numpy(), "uniform", args=(-1, 2)).pvalue > 0.01
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0.01, 1.0), st.integers(0, 1000))
+def test_boxes_lie_inside_the_image(height: int, width: int, low: float, seed: int):
+    boxes = ours.random_boxes(50, height, width, (low, 1.0), (0.3, 3.0), generator(seed))
+    top, left, h, w = boxes.unbind(1)
+    assert bool((h >= 1).all() and (w >= 1).all() and (top >= 0).all() and (left >= 0).all())
+    assert bool((top + h <= height).all() and (left + w <= width).all())
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 100), (100, 10)])
+def test_where_no_box_fits_the_centre_is_taken_as_torchvision_does(height: int, width: int):
+    boxes = ours.random_boxes(3, height, width, (0.99, 1.0), (0.8, 1.25), generator())
+    crop = transforms.RandomResizedCrop(10, scale=(0.99, 1.0), ratio=(0.8, 1.25))
+    twin = crop.make_params([torch.empty(1, height, width)])
+    assert boxes.tolist() == [[twin["top"], twin["left"], twin["height"], twin["width"]]] * 3
+
+
+@pytest.mark.parametrize(("side", "size"), [(20, 8), (8, 20), (33, 32)])
+def test_resizing_for_evaluation_is_pillows(side: int, size: int):
+    batch = pixels(3, side=side)
+    for image, resized in zip(batch, ours.resize(batch, size), strict=True):
+        pillow = Image.fromarray(image.permute(1, 2, 0).numpy()).resize(
+            (size, size), Image.Resampling.BILINEAR
+        )
+        twin = torch.from_numpy(np.array(pillow)).permute(2, 0, 1)
+        assert (resized * 255 - twin).abs().max() <= 1.0  # Pillow rounds after each direction
+
+
+def test_pixels_of_the_right_size_are_only_scaled():
+    batch = pixels(side=16)
+    assert torch.equal(ours.resize(batch, 16), batch / 255)
+    assert torch.equal(ours.augment_images(batch, NOTHING, 16, generator()), batch / 255)
+
+
+def test_much_larger_images_are_averaged_before_they_are_read():
+    """A one-pixel chequerboard turns grey; read pixel by pixel it would stay a pattern."""
+    line = torch.arange(96) % 2
+    chequered = ((line[:, None] ^ line[None, :]) * 255).to(torch.uint8).expand(2, 3, 96, 96)
+    small = ours.augment_images(chequered, HeadAugment(crop=(0.9, 1.0)), 32, generator())
+    assert small.std() < 0.12
+    assert torch.equal(ours.shrink(chequered, 64, 1.0), chequered / 255)
+    assert torch.allclose(ours.shrink(chequered, 48, 1.0), torch.tensor(0.5), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        HeadAugment(),
+        HeadAugment(dihedral=True, crop=(1.0, 1.0)),
+        HeadAugment(vflip=True, colour=ColourJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmented_images_repeat_with_the_generator_and_differ_between_samples(options, channels):
+    batch = pixels(1, channels).expand(24, -1, -1, -1)
+    first, again, other = (ours.augment_images(batch, options, 16, generator(s)) for s in (1, 1, 2))
+    assert first.shape == (24, channels, 16, 16)
+    assert first.dtype == torch.float32
+    assert float(first.min()) >= 0.0
+    assert float(first.max()) <= 1.0
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    distinct = len(torch.unique(first.flatten(1), dim=0))
+    assert distinct == (8 if options.crop == (1.0, 1.0) else 24)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (HeadAugment(crop=(1, 1)), VIEWS[:2]),
+        (HeadAugment(crop=(1, 1), hflip=False, vflip=True), ("identity", "vflip")),
+        (HeadAugment(crop=(1, 1), vflip=True), VIEWS[:4]),
+        (HeadAugment(crop=(1, 1), dihedral=True, hflip=False), VIEWS),
+    ],
+)
+def test_each_allowed_view_is_drawn_equally_often(options: HeadAugment, names: tuple[str, ...]):
+    image = pixels(1, side=4)
+    drawn = ours.augment_images(image.expand(1600, -1, -1, -1), options, 4, generator())
+    counts = [int((drawn == apply_view(image / 255, name)).all((1, 2, 3)).sum()) for name in names]
+    assert sum(counts) == 1600
+    assert min(counts) > 0.75 * 1600 / len(names)
+
+
+def test_colour_strengths_bound_the_factors():
+    grey = torch.full((500, 3, 2, 2), 0.4)
+    bright = ours.colour_jitter(grey, ColourJitter(brightness=0.5), generator())[:, 0, 0, 0]
+    assert kstest(bright.numpy(), "uniform", args=(0.2, 0.4)).pvalue > 0.01
+    assert ours.colour_jitter(grey, ColourJitter(), generator()) is grey
+
+
+def test_wrong_batches_are_refused():
+    with pytest.raises(
+        ValueError, match=r"expected a batch \(B, C, H, W\) of uint8, received \(4, 3, 20, 20\) of"
+    ):
+        ours.augment_images(pixels().float(), HeadAugment(), 16, generator())
+    with pytest.raises(ValueError, match=r"of uint8, received \(3, 20, 20\)"):
+        ours.resize(pixels()[0], 16)
+    with pytest.raises(ValueError, match="expected 1 or 3 channels for a change of colour, received 2"):
+        ours.hue(images(6, 2), torch.zeros(6))

@@ -1,0 +1,342 @@
+"""Random changes of a batch of images: parameters drawn for each sample, work done in batches on the device.
+
+Each operation means what torchvision's of the same name means for one image (`transforms.v2.functional`),
+here with one parameter a sample. Coordinates follow `align_corners=False`: pixel i covers [i, i + 1), its
+centre is i + .5.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..configs.heads import ColourJitter, HeadAugment
+from .views import VIEWS, apply_view
+
+_TRIES = 10
+_GREY = (0.2989, 0.587, 0.114)
+
+# View k shows the source pixel (row, column) = (a, b) at output (i, j): views from 4 on swap i and j first;
+# then a runs backwards where _BACK_ROWS, b where _BACK_COLUMNS.
+_SWAPS = torch.tensor([k >= 4 for k in range(8)])
+_BACK_ROWS = torch.tensor([name in {"vflip", "rot180", "rot270", "antitranspose"} for name in VIEWS])
+_BACK_COLUMNS = torch.tensor([name in {"hflip", "rot180", "rot90", "antitranspose"} for name in VIEWS])
+
+
+def uniform(
+    generator: torch.Generator, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0
+) -> Tensor:
+    """Draw from [low, high) in double precision, on the generator's device.
+
+    A generator on the CPU gives a run on CUDA the same draws as one on the CPU.
+    """
+    draws = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
+    return draws * (high - low) + low
+
+
+def augment_images(images: Tensor, options: HeadAugment, size: int, generator: torch.Generator) -> Tensor:
+    """Crop, flip or turn, then change colours, each sample in its own way.
+
+    With a crop, pixels are interpolated bilinearly after a whole-number shrinking of much larger images
+    (`shrink`). Without one (`crop: [1, 1]`) the picture is resized as for evaluation, and left alone where it
+    has the size.
+
+    Args:
+        images: (B, C, H, W) uint8.
+        options: what to draw from.
+        size: side of the result, pixels.
+        generator: every draw comes from it.
+
+    Returns:
+        (B, C, size, size) float32 in 0..1.
+
+    Raises:
+        ValueError: `images` is not such a batch.
+    """
+    if options.crop == (1.0, 1.0):
+        k = _random_views(len(images), options, generator)
+        return colour_jitter(dihedral(resize(images, size), k), options.colour, generator)
+    sources = shrink(images, size, options.crop[0])  # (B, C, H, W)
+    height, width = sources.shape[-2:]
+    boxes = random_boxes(len(images), height, width, options.crop, options.ratio, generator)
+    crops = resized_crop(sources, boxes, size)  # (B, C, size, size)
+    k = _random_views(len(images), options, generator)
+    return colour_jitter(dihedral(crops, k), options.colour, generator)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Resize a batch for evaluation: bilinear with anti-aliasing, as Pillow does.
+
+    Args:
+        images: (B, C, H, W) uint8.
+        size: side of the result, pixels.
+
+    Returns:
+        (B, C, size, size) float32 in 0..1; the exact pixels where H = W = size.
+
+    Raises:
+        ValueError: `images` is not such a batch.
+    """
+    _check_images(images)
+    unit = images.float().div_(255)
+    if unit.shape[-2:] == (size, size):
+        return unit
+    return F.interpolate(unit, size=(size, size), mode="bilinear", antialias=True).clamp_(0.0, 1.0)
+
+
+def shrink(images: Tensor, size: int, smallest: float) -> Tensor:
+    """Average blocks of f x f pixels, f as large as leaves the smallest crop at `size`.
+
+    Bilinear interpolation reads 2 x 2 pixels; without this a store of three times the size would be read in
+    every third pixel.
+
+    Args:
+        images: (B, C, H, W) uint8.
+        size: side that the crops are brought to, pixels.
+        smallest: smallest share of the area that a crop keeps.
+
+    Returns:
+        (B, C, H // f, W // f) float32 in 0..1.
+
+    Raises:
+        ValueError: `images` is not such a batch.
+    """
+    _check_images(images)
+    unit = images.float().div_(255)
+    factor = int(min(images.shape[-2:]) * math.sqrt(smallest) / size + 1e-6)
+    return F.avg_pool2d(unit, factor) if factor > 1 else unit
+
+
+def random_boxes(
+    count: int,
+    height: int,
+    width: int,
+    crop: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw crops as torchvision's `RandomResizedCrop` does: uniform area, log-uniform aspect ratio.
+
+    Ten pairs are tried for each sample; if none fits into the image, the largest centred crop of an allowed
+    ratio is taken (Szegedy et al. 2015, section 6).
+
+    Args:
+        count: B, samples.
+        height, width: H and W of the images, pixels.
+        crop: smallest and largest share of the area.
+        ratio: smallest and largest width / height.
+        generator: every draw comes from it.
+
+    Returns:
+        (B, 4) float32 whole numbers on the generator's device: top, left, height, width in pixels.
+    """
+    area = height * width * uniform(generator, (count, _TRIES), *crop)  # (B, tries)
+    aspect = uniform(generator, (count, _TRIES), math.log(ratio[0]), math.log(ratio[1])).exp()
+    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    first = fits.int().argmax(1, keepdim=True)
+    w, h = w.gather(1, first)[:, 0], h.gather(1, first)[:, 0]  # (B,)
+    top = (uniform(generator, (count,)) * (height - h + 1)).floor()
+    left = (uniform(generator, (count,)) * (width - w + 1)).floor()
+    boxes = torch.stack([top, left, h, w], dim=1)
+
+    whole = width / height
+    central_w = round(height * ratio[1]) if whole > ratio[1] else width
+    central_h = round(width / ratio[0]) if whole < ratio[0] else height
+    central = torch.tensor(
+        [(height - central_h) // 2, (width - central_w) // 2, central_h, central_w],
+        dtype=boxes.dtype,
+        device=boxes.device,
+    )
+    return torch.where(fits.any(1, keepdim=True), boxes, central).float()
+
+
+def resized_crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Cut a box from each image and bring it to one size, bilinearly, without anti-aliasing.
+
+    The same as `F.interpolate(crop, size, mode="bilinear")` on each crop: no pixel outside the box is read.
+
+    Args:
+        images: (B, C, H, W) float.
+        boxes: (B, 4) top, left, height, width in pixels.
+        size: side of the result, pixels.
+
+    Returns:
+        (B, C, size, size) float.
+    """
+    line = torch.arange(size, device=images.device, dtype=images.dtype).expand(len(images), 1, size)
+    return sample_patches(images, boxes, size, line, line)[:, :, 0]
+
+
+def sample_patches(
+    images: Tensor, boxes: Tensor, size: int, rows: Tensor, columns: Tensor, k: Tensor | None = None
+) -> Tensor:
+    """Read square patches of the cropped, resized and turned picture without making the picture.
+
+    Args:
+        images: (B, C, H, W) float.
+        boxes: (B, 4) top, left, height, width of the crop, pixels of the image.
+        size: side of the picture that the crop is thought to be resized to, pixels.
+        rows: (B, n, s) float: s neighbouring rows, 0..size - 1, that patch n takes from the turned picture.
+        columns: (B, n, s) float: its columns.
+        k: (B,) views to turn the picture into, indices of `VIEWS`; None: identity.
+
+    Returns:
+        (B, C, n, s, s) float.
+    """
+    count, patches, side = rows.shape
+    top, left, height, width = boxes.to(images.device, images.dtype)[..., None, None].unbind(1)  # (B, 1, 1)
+    if k is not None:
+        # A patch of the turned picture is the turned patch of the upright one. Read that, its lines rising,
+        # and turn it afterwards: grid_sample takes three times as long where columns run backwards.
+        swap, back_rows, back_columns = (
+            table.to(k.device)[k].to(images.device)[:, None, None]
+            for table in (_SWAPS, _BACK_ROWS, _BACK_COLUMNS)
+        )
+        rows, columns = torch.where(swap, columns, rows), torch.where(swap, rows, columns)
+        rows = torch.where(back_rows, size - 1 - rows.flip(-1), rows)
+        columns = torch.where(back_columns, size - 1 - columns.flip(-1), columns)
+
+    def unit(line: Tensor, start: Tensor, length: Tensor, pixels: int) -> Tensor:
+        """Centres of picture pixels in the image, held at the border of the box, in grid_sample's -1..1."""
+        source = torch.minimum(((line + 0.5) * (length / size) - 0.5).clamp_(min=0), length - 1) + start
+        return (2 * source + 1) / pixels - 1
+
+    y = unit(rows, top, height, images.shape[-2])  # (B, n, s)
+    x = unit(columns, left, width, images.shape[-1])
+    # Lines (x0, 0, x1, 0, ...) plus y times (0, 1, 0, 1, ...): one pass over the grid, ten times as fast as
+    # stacking whole grids of x and y.
+    across = torch.stack([x, torch.zeros_like(x)], dim=-1).view(count, patches, 1, 2 * side)
+    odd = torch.tensor([0.0, 1.0], device=x.device, dtype=x.dtype).repeat(side)
+    grid = torch.addcmul(across, y[..., None], odd).view(count, patches * side, side, 2)
+    read = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    read = read.unflatten(2, (patches, side))  # (B, C, n, s, s)
+    return read if k is None else dihedral(read, k)
+
+
+def dihedral(images: Tensor, k: Tensor) -> Tensor:
+    """Flip and turn each image in its own way, without interpolation.
+
+    Args:
+        images: (B, ..., H, W), H = W unless every k is below 4.
+        k: (B,) indices of `VIEWS`; 0 is identity.
+
+    Returns:
+        The same shape and values.
+    """
+    k = k.cpu()  # one wait for the device instead of one for each view
+    if not k.any():
+        return images
+    turned = torch.empty_like(images)
+    for value, name in enumerate(VIEWS):
+        where = (k == value).nonzero()[:, 0].to(images.device)  # (samples of this view,)
+        if len(where):
+            turned[where] = apply_view(images[where], name)
+    return turned
+
+
+def colour_jitter(images: Tensor, strengths: ColourJitter, generator: torch.Generator) -> Tensor:
+    """Change colours by factors drawn for each sample.
+
+    The order is fixed (brightness, contrast, saturation, hue); torchvision's `ColorJitter` shuffles it.
+
+    Args:
+        images: (B, C, H, W) float in 0..1.
+        strengths: half widths of the ranges; what has strength 0 is neither drawn nor done.
+        generator: every draw comes from it.
+
+    Returns:
+        (B, C, H, W) float in 0..1.
+    """
+    for name, change in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
+        strength = getattr(strengths, name)
+        if strength:
+            images = change(images, uniform(generator, (len(images),), 1 - strength, 1 + strength))
+    if strengths.hue:
+        images = hue(images, uniform(generator, (len(images),), -strengths.hue, strengths.hue))
+    return images
+
+
+def grey(images: Tensor) -> Tensor:
+    """The luminance of RGB images (ITU-R 601), or a grey image itself.
+
+    Args:
+        images: (B, C, ...) float, C = 1 or 3.
+
+    Returns:
+        (B, 1, ...) float.
+
+    Raises:
+        ValueError: another number of channels.
+    """
+    if images.shape[1] == 1:
+        return images
+    if images.shape[1] != 3:
+        raise ValueError(
+            f"images: expected 1 or 3 channels for a change of colour, received {images.shape[1]}; "
+            "switch the colour options off"
+        )
+    red, green, blue = images.unbind(1)
+    return (red * _GREY[0] + green * _GREY[1] + blue * _GREY[2]).unsqueeze(1)
+
+
+def brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply: `adjust_brightness` with factor (B,) >= 0 on (B, C, H, W) in 0..1."""
+    return (images * _each(factor, images)).clamp_(0.0, 1.0)
+
+
+def contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Move from the image's mean grey: `adjust_contrast` with factor (B,) >= 0 on (B, C, H, W) in 0..1."""
+    mean = grey(images).mean(dim=(1, 2, 3), keepdim=True)
+    return torch.lerp(mean, images, _each(factor, images)).clamp_(0.0, 1.0)
+
+
+def saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Move from each pixel's grey: `adjust_saturation` with factor (B,) >= 0 on (B, C, H, W) in 0..1."""
+    return torch.lerp(grey(images).expand_as(images), images, _each(factor, images)).clamp_(0.0, 1.0)
+
+
+def hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Turn the hue circle: `adjust_hue` with shift (B,) in turns, -.5..5, on (B, C, H, W) in 0..1."""
+    if images.shape[1] == 1:
+        return images
+    grey(images)  # refuses what has no hue
+    largest, smallest = images.amax(1), images.amin(1)  # (B, H, W)
+    chroma = largest - smallest
+    flat = chroma == 0
+    red, green, blue = ((largest - c) / chroma.masked_fill(flat, 1.0) for c in images.unbind(1))
+    # Foley et al., Computer Graphics, the hexcone model: sector of the largest channel, red before green.
+    is_red = largest == images[:, 0]
+    is_green = (largest == images[:, 1]) & ~is_red
+    sixths = torch.where(is_red, blue - green, torch.where(is_green, 2 + red - blue, 4 + green - red))
+    turned = (sixths / 6 + _each(shift, images)[:, 0]) * 6  # (B, H, W)
+    # Channel n of (value, chroma, hue), n = 5, 3, 1 for red, green, blue: value - chroma * wedge.
+    channels = []
+    for n in (5, 3, 1):
+        angle = torch.remainder(turned + n, 6)
+        wedge = torch.minimum(angle, 4 - angle).clamp_(0.0, 1.0)
+        channels.append(largest - chroma * wedge)
+    return torch.stack(channels, dim=1)
+
+
+def _each(values: Tensor, images: Tensor) -> Tensor:
+    return values.to(images.device, images.dtype).view(-1, 1, 1, 1)
+
+
+def _random_views(count: int, options: HeadAugment, generator: torch.Generator) -> Tensor:
+    if options.dihedral:
+        return torch.randint(0, 8, (count,), generator=generator, device=generator.device)
+    k = torch.zeros(count, dtype=torch.long, device=generator.device)
+    for wanted, bit in ((options.hflip, 1), (options.vflip, 2)):
+        if wanted:
+            k += bit * torch.randint(0, 2, (count,), generator=generator, device=generator.device)
+    return k
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise ValueError(
+            "images: expected a batch (B, C, H, W) of uint8, "
+            f"received {tuple(images.shape)} of {images.dtype}; give the pixels as the store holds them"
+        )
