@@ -30,12 +30,13 @@ def told_plainly(debug: bool) -> Iterator[None]:
         _say(str(stop) or "Stopped. The same command goes on from what is finished.")
         raise typer.Exit(130) from stop
     except Exception as error:
-        if debug:
+        # A closed pipe (`jigstack check my.yaml | head`) is ended quietly further up.
+        if debug or isinstance(error, BrokenPipeError):
             raise
         if _is_the_users(error):
             _say(f"error: {error}")
             raise typer.Exit(2) from error
-        if isinstance(error, FloatingPointError):
+        if isinstance(error, FloatingPointError | OSError):
             _say(f"error: {error}")
         else:
             _say(f"{type(error).__name__}: {error}\nThis should not happen; --debug shows where it did.")

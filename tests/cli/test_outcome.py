@@ -42,6 +42,18 @@ def test_a_diverged_training_says_so_and_ends_with_1(capsys: pytest.CaptureFixtu
     assert ended(FloatingPointError("loss is nan at step 7"), capsys) == (1, "error: loss is nan at step 7\n")
 
 
+def test_a_full_disk_is_told_without_blame(capsys: pytest.CaptureFixture[str]):
+    assert ended(OSError(28, "No space left on device"), capsys) == (
+        1,
+        "error: [Errno 28] No space left on device\n",
+    )
+
+
+def test_a_closed_pipe_is_left_to_the_command_line():
+    with pytest.raises(BrokenPipeError), told_plainly(debug=False):
+        raise BrokenPipeError
+
+
 def test_ctrl_c_ends_with_130(capsys: pytest.CaptureFixture[str]):
     assert ended(KeyboardInterrupt(), capsys) == (
         130,
