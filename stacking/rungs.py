@@ -1,0 +1,184 @@
+"""Rungs: the predictions that the ladder scores, from the constant to the stackers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets.folds import FoldPlan
+from ..scoring.metrics import Array
+from .boosting import Boosting
+from .level2 import Learner, Parts, Stacked, seeded, stack_features
+from .members import Member, validated_folds
+from .problem import Problem
+from .ridge import Ridge
+
+Kind = Literal["constant", "head", "head through ridge", "mean", "stacker"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One rung before it is scored.
+
+    Args:
+        name: the rung's name, also that of its submission file.
+        kind: what it is.
+        nested: (N, O) predictions of rows that nothing in the rung has seen.
+        out_of_fold: (N, O) the same with settings chosen on all folds; equal to `nested` where there are
+            none.
+        in_sample: score on rows that the models were trained on, or None.
+        test: (members, M, O) test predictions of the models whose mean is submitted.
+        stacked: the level-2 fit behind it, or None.
+    """
+
+    name: str
+    kind: Kind
+    nested: Array
+    out_of_fold: Array
+    in_sample: float | None
+    test: Array
+    stacked: Stacked | None = None
+
+
+def build_candidates(
+    members: Sequence[Member],
+    scored: Problem,
+    labelled: Problem,
+    plan: FoldPlan,
+    parts: Parts,
+    every_test: NDArray,
+    test_ids: NDArray,
+    models: Sequence[str],
+    seed: int,
+    threads: int,
+) -> list[Candidate]:
+    """Every rung, in the order of the ladder.
+
+    Args:
+        members: the stacked tasks.
+        scored: the N scored rows.
+        labelled: all labelled rows, scored or not.
+        plan: the run's fold plan.
+        parts: the outer parts of level 2.
+        every_test: all test ids; the constant predicts them all.
+        test_ids: the M of them that every member predicted.
+        models: ``ridge`` and ``lightgbm``, those wanted.
+        seed: the run's seed.
+        threads: threads of LightGBM.
+
+    Returns:
+        constant; each head (through a ridge if it does not decode to the target); the mean of the decoding
+        heads if there are several; ridge; lightgbm.
+    """
+    ridge = Ridge(scored.is_classes)
+    rungs = [_constant(scored, labelled, plan, every_test)]
+    for member in members:
+        if member.oof is not None:
+            rungs.append(_head(member, scored, labelled, test_ids))
+        else:
+            stacked = stack_features(ridge, [member.features], scored, parts, test_ids)
+            rungs.append(_stacker(f"{member.task}~ridge", "head through ridge", stacked))
+    heads = [rung for rung in rungs if rung.kind == "head"]
+    if len(heads) > 1:
+        rungs.append(_mean(heads))
+    features = [member.features for member in members]
+    draw = int(seeded(seed, "lightgbm", *scored.target).integers(2**31))
+    learners: Mapping[str, Learner] = {
+        "ridge": ridge,
+        "lightgbm": Boosting(scored.is_classes, scored.metric.name == "mae", threads, draw),
+    }
+    for name, learner in learners.items():
+        if name in models:
+            stacked = stack_features(learner, features, scored, parts, test_ids)
+            rungs.append(_stacker(name, "stacker", stacked))
+    return rungs
+
+
+def submission_score(problem: Problem, nested: Array, test: Array) -> float | None:
+    """What the submission should score, given that it averages models while a nested score judges one at a
+    time.
+
+    Ambiguity decomposition (Krogh & Vedelsby, NeurIPS 1995, eq. 7). Let p_m be the predictions of m = 1..M
+    models for one row, p their mean, t the truth. Since the deviations p_m - p sum to 0,
+
+        mean_m (p_m - t)² = mean_m (p_m - p)² + 2 (p - t) mean_m (p_m - p) + (p - t)² = var_m(p_m) + (p - t)²,
+
+    with the population variance. So the error of the mean is the mean error of the models less their
+    variance, row by row, whatever their correlation. The mean error of one model on rows it never saw is the
+    nested squared error; the variance needs no truth and is taken on the test rows themselves:
+
+        submission MSE = nested MSE - mean over test rows of var_m(p_m).
+
+    It holds as far as the test rows resemble the validated ones and each model is as good as the next. For a
+    head the models are its fold models; for a level-2 model, the pairs (level-2 model, fold model).
+
+    Args:
+        problem: the N scored rows.
+        nested: (N, O) nested predictions.
+        test: (models, M, O) test predictions.
+
+    Returns:
+        The expected rmse or r2 (the average over the target columns); None for other metrics, a single model,
+        no test rows, or a variance larger than the error (the test rows are then unlike the validated ones).
+    """
+    if not problem.metric.squared or len(test) < 2 or not test.shape[1]:
+        return None
+    error = ((problem.clip(nested) - problem.truth) ** 2).mean(axis=0)  # (K,)
+    left = error - problem.clip(test).var(axis=0).mean(axis=0)  # (K,)
+    if (left < 0).any():
+        return None
+    if problem.metric.name == "rmse":
+        return float(np.sqrt(left).mean())
+    return float((1 - left / problem.truth.var(axis=0)).mean())
+
+
+def model_states(rungs: Sequence[Candidate]) -> dict[str, Any]:
+    """Settings and coefficients of the level-2 models behind the rungs, as plain JSON values."""
+    return {
+        rung.name: {
+            "setting": rung.stacked.setting,
+            "folds": {
+                str(k): {"setting": rung.stacked.settings[k], **model.state()}
+                for k, model in rung.stacked.models.items()
+            },
+        }
+        for rung in rungs
+        if rung.stacked is not None
+    }
+
+
+def _constant(scored: Problem, labelled: Problem, plan: FoldPlan, test_ids: NDArray) -> Candidate:
+    folds = plan.fold_of(scored.ids)
+    values = {k: labelled.constant(plan.train_ids(k)) for k in validated_folds(plan)}
+    predicted = np.stack([values[int(k)] for k in folds])  # (N, O)
+    test = np.stack([np.tile(value, (len(test_ids), 1)) for value in values.values()])
+    return Candidate("constant", "constant", predicted, predicted, None, test)
+
+
+def _head(member: Member, scored: Problem, labelled: Problem, test_ids: NDArray) -> Candidate:
+    predicted = member.values(scored.ids)
+    test = np.empty((0, 0, len(scored.outputs)))
+    if member.test and len(test_ids):
+        test = np.stack([frame.loc[test_ids].to_numpy(dtype=np.float64) for frame in member.test.values()])
+    in_sample = None
+    if member.insample is not None:
+        shown = member.insample[member.insample.index.isin(labelled.ids)]
+        if len(shown):
+            values = shown[list(scored.outputs)].to_numpy(dtype=np.float64)
+            in_sample = labelled.take(shown.index.to_numpy()).score(values)
+    return Candidate(member.task, "head", predicted, predicted, in_sample, test)
+
+
+def _mean(heads: Sequence[Candidate]) -> Candidate:
+    # Fold model k of the mean is the mean of the heads' fold models k.
+    predicted = np.mean([head.nested for head in heads], axis=0)
+    test = np.mean([head.test for head in heads], axis=0)
+    return Candidate("mean", "mean", predicted, predicted, None, test)
+
+
+def _stacker(name: str, kind: Kind, stacked: Stacked) -> Candidate:
+    return Candidate(
+        name, kind, stacked.nested, stacked.out_of_fold, stacked.in_sample, stacked.test, stacked
+    )

@@ -1,0 +1,189 @@
+"""Features: view statistics of each fold model, and pickles that cannot run code."""
+
+import collections
+import json
+import os
+import pickle
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from jigstack.datasets.predictions import Predictions
+from jigstack.transfer.features import Features, aggregate, load_feature_pickle, write_feature_pickles
+
+STATS = ["mean", "var", "max", "min"]
+
+
+def simulated(n=200, views=8, folds=3, seed=0, own=1.0):
+    """Each fold model has its own error in every view: the views of one model scatter, their average scatters less."""
+    rng = np.random.default_rng(seed)
+    table = []
+    for role, names in (("oof", [f"a{i:03d}" for i in range(n)]), ("test", [f"t{i:03d}" for i in range(n)])):
+        for i, name in enumerate(names):
+            for fold in [i % folds] if role == "oof" else range(folds):
+                values = rng.normal(size=(views, 2)) * own
+                table += [(name, role, fold, v, *values[v]) for v in range(views)]
+    frame = pd.DataFrame(table, columns=["id", "role", "fold", "view", "p0", "p1"])
+    return Predictions(frame, "era", ("p0", "p1"), "value", "plan", tuple(f"view{v}" for v in range(views)))
+
+
+def test_statistics_match_pandas():
+    predictions = simulated(n=20)
+    features = aggregate(predictions, STATS)
+    grouped = predictions.frame.groupby(["id", "role", "fold"])
+    expected = pd.concat(
+        [
+            (grouped[column].var(ddof=0) if stat == "var" else grouped[column].agg(stat)).rename(
+                f"era.d{j}.{stat}"
+            )
+            for j, column in enumerate(("p0", "p1"))
+            for stat in STATS
+        ],
+        axis=1,
+    )
+    found = features.frame.set_index(["id", "role", "fold"]).loc[expected.index]
+    assert list(found.columns) == list(expected.columns)
+    assert np.allclose(found, expected, atol=1e-6)
+    assert features.names["era.d1.var"] == "era: p1, var over 8 views"
+
+
+def test_the_order_of_rows_does_not_matter():
+    predictions = simulated(n=20)
+    mixed = predictions.frame.sample(frac=1.0, random_state=0)
+    turned = Predictions(mixed, "era", ("p0", "p1"), "value", "plan", predictions.views)
+    pd.testing.assert_frame_equal(aggregate(turned, STATS).frame, aggregate(predictions, STATS).frame)
+
+
+def test_one_view_has_no_variance():
+    features = aggregate(simulated(n=5, views=1), ["var"])
+    assert (features.frame["era.d0.var"] == 0).all()
+
+
+def test_test_rows_look_like_out_of_fold_rows():
+    """Averaging the fold models view by view first, a known mistake, shrinks the spread on the test rows alone."""
+    predictions = simulated()
+    features = aggregate(predictions, STATS)
+    trained_on = features.training()
+    for fold in features.test_folds:
+        applied_to = features.test(fold)
+        for stat in STATS:
+            ours = applied_to[f"era.d0.{stat}"].mean()
+            assert ours == pytest.approx(trained_on[f"era.d0.{stat}"].mean(), abs=0.2), stat
+
+    mistaken = predictions.test().groupby(["id", "view"])["p0"].mean().groupby("id")
+    assert (
+        mistaken.var(ddof=0).mean() < 0.45 * trained_on["era.d0.var"].mean()
+    )  # a third, with three fold models
+    assert mistaken.max().mean() < trained_on["era.d0.max"].mean() - 0.4
+    assert mistaken.min().mean() > trained_on["era.d0.min"].mean() + 0.4
+
+
+def test_in_sample_rows_never_become_features():
+    predictions = simulated(n=9)
+    extra = predictions.frame[predictions.frame["id"] == "a001"].assign(role="insample", fold=0)
+    with_them = Predictions(
+        pd.concat([predictions.frame, extra], ignore_index=True),
+        "era",
+        ("p0", "p1"),
+        "value",
+        "plan",
+        predictions.views,
+    )
+    pd.testing.assert_frame_equal(aggregate(with_them, STATS).frame, aggregate(predictions, STATS).frame)
+
+
+def test_in_sample_rows_are_refused_by_the_type():
+    features = aggregate(simulated(n=9), STATS)
+    with pytest.raises(ValueError, match=r"received \['insample'\].*trusts whichever head overfits"):
+        Features(features.frame.assign(role="insample"), "era", features.names, "plan")
+
+
+def test_an_id_with_two_training_rows_is_refused():
+    features = aggregate(simulated(n=9), STATS)
+    doubled = pd.concat([features.frame, features.frame.head(1).assign(fold=2)])
+    with pytest.raises(ValueError, match=r"each id stands once among the 'oof' rows.*a000"):
+        Features(doubled, "era", features.names, "plan")
+
+
+def test_the_columns_must_be_those_named():
+    features = aggregate(simulated(n=9), STATS)
+    with pytest.raises(ValueError, match="`frame` must have the columns"):
+        Features(features.frame.drop(columns="era.d0.max"), "era", features.names, "plan")
+
+
+@pytest.mark.parametrize("stats", [[], ["median"], ["mean", "mean"]])
+def test_unknown_statistics_are_refused(stats):
+    with pytest.raises(ValueError, match="`stats` must be one or more different names"):
+        aggregate(simulated(n=3), stats)
+
+
+def test_a_written_file_reads_back_the_same(tmp_path):
+    features = aggregate(simulated(n=9), STATS)
+    features.write(tmp_path / "era.parquet")
+    again = Features.read(tmp_path / "era.parquet")
+    pd.testing.assert_frame_equal(again.frame, features.frame)
+    assert (again.task, again.names, again.plan) == (features.task, features.names, features.plan)
+    features.frame.to_parquet(tmp_path / "plain.parquet")
+    with pytest.raises(ValueError, match="expected a features file of jigstack"):
+        Features.read(tmp_path / "plain.parquet")
+
+
+def test_pickles_hold_a_list_of_arrays_for_each_id_and_a_card(tmp_path):
+    predictions = simulated(n=9)
+    paths = write_feature_pickles(predictions, tmp_path)
+    assert [path.name for path in paths] == ["era.train.pkl", *(f"era.test.fold{k}.pkl" for k in range(3))]
+    train = load_feature_pickle(paths[0])
+    assert len(train["a004"]) == 8
+    rows = predictions.oof().query("id == 'a004' and view == 3")
+    assert train["a004"][3].tolist() == rows[["p0", "p1"]].to_numpy().ravel().tolist()
+    card = json.loads((tmp_path / "era.test.fold1.json").read_text())
+    assert (card["fold"], card["columns"], card["plan"], card["rows"]) == (1, ["p0", "p1"], "plan", 9)
+
+
+class Command:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+class Builtin:
+    def __reduce__(self):
+        return eval, ("1",)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (Command(), "system"),
+        (Builtin(), "eval"),
+        ([np.array([Command()], dtype=object)], "system"),
+        (subprocess.Popen, "Popen"),
+        (collections.Counter(), "Counter"),
+    ],
+)
+def test_a_pickle_with_code_is_not_opened(tmp_path, content, named):
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=f"expected arrays and plain containers only, received .*{named}"):
+        load_feature_pickle(tmp_path / "x.pkl")
+
+
+@pytest.mark.parametrize("protocol", range(3, 6))
+def test_arrays_and_plain_containers_are_opened(tmp_path, protocol):
+    content = {
+        "a": [np.arange(3.0), (1, 2.5, "x", None, True)],
+        "b": {1, 2},
+        "c": np.float32(3),
+        "d": np.arange(2, dtype=">f4"),
+    }
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
+    opened = load_feature_pickle(tmp_path / "x.pkl")
+    assert opened["a"][0].tolist() == [0, 1, 2]
+    assert opened["b"] == {1, 2}
+    assert opened["c"] == 3
+    assert opened["d"].tolist() == [0, 1]
+
+
+def test_a_structured_array_is_not_opened(tmp_path):
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(np.zeros(2, dtype=[("a", "f4"), ("b", "O")])))
+    with pytest.raises(ValueError, match="expected arrays of numbers, text or plain containers"):
+        load_feature_pickle(tmp_path / "x.pkl")
