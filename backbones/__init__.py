@@ -1,6 +1,6 @@
 """Networks that turn an input into `dim` features, in ordered stages, and their checkpoints."""
 
-from .build import build_backbone
+from .build import build_backbone, starting_from
 from .checkpoint import load_backbone, load_weights, read_card, read_seen, save_backbone
 from .timm_backbone import TimmBackbone
 
@@ -12,4 +12,5 @@ __all__ = [
     "read_card",
     "read_seen",
     "save_backbone",
+    "starting_from",
 ]

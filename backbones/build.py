@@ -1,5 +1,7 @@
 """From the config's backbone to a network."""
 
+from pathlib import Path
+
 from ..configs.schema import Backbone
 from .checkpoint import load_weights, read_card
 from .timm_backbone import TimmBackbone
@@ -38,3 +40,8 @@ def build_backbone(options: Backbone, channels: int, size: int) -> TimmBackbone:
     load_weights(backbone, options.weights)
     backbone.probe(size)
     return backbone
+
+
+def starting_from(options: Backbone, checkpoint: Path | None) -> Backbone:
+    """The same section with a checkpoint's weights, or as it is where there is none."""
+    return options if checkpoint is None else options.model_copy(update={"weights": str(checkpoint)})

@@ -189,7 +189,8 @@ def _describe(
     """What was found, and what will be done."""
     config, machine = workspace.config, workspace.machine
     console.say(
-        f"{directory.path}: {workspace.summary}; {workspace.plan.n} folds ({config.folds.scheme}, plan {workspace.plan.hash[:8]})"
+        f"{directory.path}: {workspace.summary}; {workspace.plan.n} folds ({config.folds.scheme}, plan "
+        f"{workspace.plan.hash[:8]})"
     )
     console.say(f"{machine.device}, {machine.precision}, {machine.threads} threads")
     for name, task in config.tasks.items():
@@ -243,7 +244,7 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
                 f"them"
             )
             directory.log("unreadable images", count=len(unreadable), ids=sorted(unreadable))
-    if any(stage.training for stage in todo):
+    if any(stage.training for stage in todo) and not workspace.smoke:
         expected = estimate(work.stages, todo)
         console.say(f"about {duration(expected.total)} on this machine, {expected.disk / 1e9:.1f} GB on disk")
 

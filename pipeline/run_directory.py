@@ -56,9 +56,9 @@ class RunDirectory:
 
     def merge_log(self, stage: Stage) -> None:
         """Append a finished job's own log to the run's and remove it."""
-        path = self.path / stage.folder / "log.jsonl"
-        if path.exists():
-            with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+        path, merged = self.path / stage.folder / "log.jsonl", self.path / "log.jsonl"
+        if stage.training and path.exists():
+            with merged.open("a", encoding="utf-8") as file:
                 file.write(path.read_text(encoding="utf-8"))
             path.unlink()
 

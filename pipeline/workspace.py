@@ -34,6 +34,7 @@ class Workspace:
         smoke: keep a few rows and one epoch, for a trial of the whole run in under a minute.
 
     Attributes:
+        smoke: whether this is the short trial.
         config: the resolved config.
         train, test: the tables; a run without test files has an empty test table.
         extra: ids of unlabelled images that are no table row.
@@ -45,6 +46,7 @@ class Workspace:
     """
 
     def __init__(self, config: Config, *, smoke: bool = False) -> None:
+        self.smoke = smoke
         if smoke:
             config = smoke_config(config)
         self.machine = resolve_machine(config)
@@ -103,7 +105,9 @@ class Workspace:
     @property
     def summary(self) -> str:
         """How many rows there are."""
-        return f"{len(self.train):,} train rows, {len(self.test):,} test rows, {len(self.extra):,} more images"
+        return (
+            f"{len(self.train):,} train rows, {len(self.test):,} test rows, {len(self.extra):,} more images"
+        )
 
     @property
     def frame(self) -> pd.DataFrame:

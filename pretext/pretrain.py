@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..backbones import build_backbone, load_backbone, save_backbone
+from ..backbones import build_backbone, save_backbone, starting_from
 from ..configs.registry import implementation, options_class
 from ..configs.schema import Backbone, Pretext
 from ..datasets.files import atomic, write_json
@@ -80,10 +80,8 @@ def pretrain(
     options = work.options
     seen, held = split_held(work)
     reseed_global(work.seed, "pretrain", options.name, _scope_part(work), "init")
-    if work.checkpoint is None:
-        backbone = build_backbone(work.backbone, work.store.channels, options.size)
-    else:
-        backbone, _ = load_backbone(work.checkpoint, size=options.size)
+    start = starting_from(work.backbone, work.checkpoint)
+    backbone = build_backbone(start, work.store.channels, options.size)
     method = implementation(options.kind)(
         backbone, options_class(options.kind)(**options.options), options.size
     )
@@ -114,7 +112,7 @@ def pretrain(
     )
     method.eval()
     picture = method.preview(
-        shown.to(work.machine.device), generator(work.seed, "preview", device=work.machine.device)
+        shown.to(work.machine.device), generator(work.seed, "preview")
     )
     with atomic(folder / "preview.png") as temporary:
         picture.save(temporary, format="PNG")
@@ -138,7 +136,7 @@ def measure(
     sums: dict[str, float] = {}
     with torch.inference_mode():
         for number, rows in enumerate(torch.arange(len(source)).split(size)):
-            draws = generator(seed, "held", number, device=machine.device)
+            draws = generator(seed, "held", number)
             views = method.views(source.batch(rows).to(machine.device), draws)
             with machine.autocast():
                 outputs = method(views)

@@ -177,7 +177,7 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         if order is None or at == 0:
             order = torch.randperm(len(source), generator=generator(seed, *names, "order", epoch))
         reseed_global(seed, *names, "step", training.step)
-        draws = generator(seed, *names, "views", training.step, device=device)
+        draws = generator(seed, *names, "views", training.step)  # on the CPU: the same draws on every device
 
         fetched = time.perf_counter()
         batch = _to_device(source.batch(order[at * size : (at + 1) * size]), device)

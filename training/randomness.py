@@ -19,9 +19,9 @@ def seed_of(seed: int, *names: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
 
-def generator(seed: int, *names: str | int, device: str | torch.device = "cpu") -> torch.Generator:
-    """A fresh generator on `device`, seeded by `seed_of`."""
-    return torch.Generator(device=device).manual_seed(seed_of(seed, *names))
+def generator(seed: int, *names: str | int) -> torch.Generator:
+    """A fresh generator seeded by `seed_of`, on the CPU, so that every device gets the same draws."""
+    return torch.Generator().manual_seed(seed_of(seed, *names))
 
 
 def reseed_global(seed: int, *names: str | int) -> None:

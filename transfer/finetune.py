@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..backbones import build_backbone, load_backbone
+from ..backbones import TimmBackbone, build_backbone, starting_from
 from ..configs.schema import Backbone, Task, Transfer
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.folds import FoldPlan
@@ -157,12 +157,8 @@ def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0
     """The network before its first step: the checkpoint's backbone and heads that predict the mean."""
     shared = work.shared
     reseed_global(work.seed, "finetune", work.network, work.fold, number, "init")
-    if work.checkpoint is None:
-        backbone = build_backbone(work.backbone, work.store.channels, shared.size)
-    else:
-        backbone, _ = load_backbone(work.checkpoint, size=shared.size)
     return HeadNetwork(
-        backbone,
+        build_backbone(starting_from(work.backbone, work.checkpoint), work.store.channels, shared.size),
         targets,
         size=shared.size,
         augment=shared.augment,
@@ -177,11 +173,9 @@ def load_networks(folder: Path, work: FoldWork) -> list[HeadNetwork]:
     targets = {name: restore_target(state) for name, state in card["targets"].items()}
     networks = []
     for number in range(work.transfer.seeds):
-        backbone = build_backbone(
-            work.backbone.model_copy(update={"weights": None}), work.store.channels, work.shared.size
-        )
+        built = card["card"]
         network = HeadNetwork(
-            backbone,
+            TimmBackbone(built["name"], built["channels"], built["size"], built["options"]),
             targets,
             size=work.shared.size,
             augment=work.shared.augment,

@@ -1,0 +1,391 @@
+"""The whole run: what is done again, what is shared, what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jigstack
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from jigstack.configs import ConfigError, UserError
+from jigstack.datasets.folds import FoldPlan
+from jigstack.datasets.predictions import Predictions
+from jigstack.transfer.features import load_feature_pickle
+from safetensors.torch import load_file
+
+
+def run(config: dict[str, Any], *overrides: str, **options: Any) -> Any:
+    return jigstack.run(config, overrides, quiet=True, **options)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_one_command_goes_from_images_to_a_submission(make_config, capsys: pytest.CaptureFixture):
+    result = jigstack.run(make_config())
+    path = result.path
+    for name in (
+        "config.yaml",
+        "manifest.json",
+        "log.jsonl",
+        "folds.parquet",
+        "report.html",
+        "pretext/jig/backbone.safetensors",
+        "pretext/jig/backbone.json",
+        "pretext/jig/seen.parquet",
+        "pretext/jig/preview.png",
+        "transfer/era+kind/fold0/head.safetensors",
+        "transfer/era+kind/fold2/history.json",
+        "predictions/era.parquet",
+        "features/kind.parquet",
+        "features/era.train.pkl",
+        "features/era.test.fold1.pkl",
+        "features/era.test.fold1.json",
+        "stack/target/ladder.json",
+        "stack/target/model.json",
+        "stack/target/fold0/target.txt",
+        "stack/target/importance.parquet",
+        "submissions/ridge.csv",
+    ):
+        assert (path / name).is_file(), name
+    assert not list(path.rglob("last.ckpt")) and not list(path.rglob("*.tmp*"))
+    assert "auto" not in yaml.safe_dump(yaml.safe_load((path / "config.yaml").read_text())).split()
+    submission = pd.read_csv(result.submission, dtype={"id": str})
+    assert submission["id"].tolist() == [f"{number:03d}" for number in range(60, 72)]
+    assert submission["target"].notna().all()
+    printed = capsys.readouterr().out
+    assert (
+        "nested" in printed and "submission" in printed and "epoch 2/2" in printed and "images/s" in printed
+    )
+    lines = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
+    assert {"done", "finished"} <= {line.get("event") for line in lines}
+    assert any("held_tile_accuracy" in line.get("scalars", {}) for line in lines)
+
+    plan = FoldPlan.read(path / "folds.parquet")
+    predictions = Predictions.read(path / "predictions" / "era.parquet")
+    predictions.verify(plan)
+    assert set(predictions.oof()["id"]) == set(plan.ids) and len(predictions.test()) == 12 * 3 * 2
+    pickled = load_feature_pickle(path / "features" / "era.train.pkl")
+    assert len(pickled) == 60 and [array.shape for array in pickled["000"]] == [(1,), (1,)]
+
+
+def test_a_second_run_does_nothing_and_says_so(make_config):
+    first = run(make_config())
+    before = {path: path.stat().st_mtime_ns for path in first.path.rglob("*.safetensors")}
+    second = run(make_config())
+    assert second.computed == [] and len(second.kept) == len(first.computed)
+    assert before == {path: path.stat().st_mtime_ns for path in first.path.rglob("*.safetensors")}
+
+
+def test_changing_only_the_stack_stacks_again_and_nothing_else(make_config):
+    run(make_config())
+    again = run(make_config(), "stack.target.models=[ridge]")
+    assert again.computed == ["stack/target"]
+
+
+def test_changing_only_the_views_predicts_again_but_trains_nothing(make_config):
+    run(make_config())
+    again = run(make_config(), "features.views=none")
+    assert {name.split("/")[0] for name in again.computed} == {"predict", "features", "stack"}
+
+
+def test_three_head_configs_need_one_pretraining(make_config):
+    first = run(make_config(name="one"))
+    for name, lr in (("two", 3e-4), ("three", 3e-3)):
+        other = run(make_config(name=name), f"tasks.era.lr={lr}", f"tasks.kind.lr={lr}")
+        assert other.linked == ["pretrain/jig"]
+        backbone = "pretext/jig/backbone.safetensors"
+        assert (other.path / backbone).stat().st_ino == (first.path / backbone).stat().st_ino
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(make_config, tmp_path: Path):
+    one = run(make_config(runs=str(tmp_path / "a")))
+    two = run(make_config(runs=str(tmp_path / "b")))
+    three = run(make_config(runs=str(tmp_path / "c"), seed=1))
+    head = "transfer/era+kind/fold1/head.safetensors"
+    assert same_weights(one.path / head, two.path / head)
+    assert not same_weights(one.path / head, three.path / head)
+    assert (one.path / "submission.csv").read_bytes() == (two.path / "submission.csv").read_bytes()
+
+
+def test_finished_training_is_not_replaced_unasked(make_config):
+    first = run(make_config())
+    head = first.path / "transfer/era+kind/fold0/head.safetensors"
+    before = head.read_bytes()
+    with pytest.raises(UserError, match=r"tasks.era.epochs: 2 → 3.*\n(.*\n)*.*Add --replace"):
+        run(make_config(), "tasks.era.epochs=3", "tasks.kind.epochs=3")
+    assert head.read_bytes() == before
+    again = run(make_config(), "tasks.era.epochs=3", "tasks.kind.epochs=3", replace=True)
+    assert "finetune/era+kind/fold0" in again.computed and "pretrain/jig" not in again.computed
+    assert head.read_bytes() != before
+
+
+def test_replacing_a_linked_result_leaves_the_other_run_alone(make_config):
+    one, two = run(make_config(name="one")), run(make_config(name="two"))
+    backbone = one.path / "pretext/jig/backbone.safetensors"
+    before = backbone.read_bytes()
+    run(make_config(name="two"), "pretext.jig.epochs=1", replace=True)
+    assert backbone.read_bytes() == before != (two.path / "pretext/jig/backbone.safetensors").read_bytes()
+
+
+def test_a_damaged_output_is_made_again(make_config):
+    first = run(make_config())
+    (first.path / "predictions" / "era.parquet").unlink()
+    assert run(make_config()).computed == ["features/era"]
+
+
+def test_two_processes_do_not_work_in_one_run(make_config):
+    from jigstack.pipeline.run_directory import RunDirectory
+
+    config = make_config()
+    with (
+        RunDirectory(Path(config["runs"]) / "trial").locked(),
+        pytest.raises(UserError, match=rf"in which process {os.getpid()} works"),
+    ):
+        run(config)
+
+
+def test_stages_can_be_run_one_by_one(make_config):
+    assert jigstack.pretrain(make_config(), quiet=True).computed == ["pretrain/jig"]
+    assert {name.split("/")[0] for name in jigstack.finetune(make_config(), quiet=True).computed} == {
+        "finetune"
+    }
+    assert {name.split("/")[0] for name in jigstack.features(make_config(), quiet=True).computed} == {
+        "predict",
+        "features",
+    }
+    assert jigstack.stack(make_config(), quiet=True).computed == ["stack/target"]
+
+
+def test_some_folds_give_a_first_look_and_the_rest_goes_on(make_config, capsys: pytest.CaptureFixture):
+    first = run(make_config(), folds=[0])
+    assert [name for name in first.computed if name.startswith("finetune")] == ["finetune/era+kind/fold0"]
+    assert "out-of-fold rmse" in capsys.readouterr().out and first.submission is None
+    whole = run(make_config())
+    assert "finetune/era+kind/fold0" in whole.kept and whole.submission is not None
+    with pytest.raises(UserError, match=r"--folds: expected numbers from 0 to 2, received \[7\]"):
+        run(make_config(), folds=[7])
+
+
+def test_a_smoke_run_is_short_and_keeps_out_of_the_way(make_config):
+    result = run(make_config(), smoke=True)
+    assert result.path.name == "trial-smoke" and result.submission is not None
+    history = json.loads((result.path / "transfer/era+kind/fold0/history.json").read_text())
+    assert [len(entries) for entries in history.values()] == [1]
+
+
+def test_separate_networks_and_averaged_seeds_and_a_refit(make_config):
+    result = run(
+        make_config(),
+        "transfer.joint=false",
+        "transfer.seeds=2",
+        "transfer.final=both",
+        "tasks.kind.folds=[0]",
+    )
+    path = result.path
+    assert (path / "transfer/era/refit/head.seed1.safetensors").is_file()
+    assert (path / "transfer/kind/fold0").is_dir() and not (path / "transfer/kind/fold1").exists()
+    predictions = Predictions.read(path / "predictions/era.parquet")
+    assert set(predictions.test()["fold"]) == {-1, 0, 1, 2} and -1 not in set(predictions.oof()["fold"])
+    ladder = result.ladders["target"]
+    assert [pair.task for pair in ladder.comparisons] == ["kind"]
+    assert not same_weights(
+        path / "transfer/era/fold0/head.safetensors", path / "transfer/era/fold0/head.seed1.safetensors"
+    )
+
+
+def test_a_refit_alone_feeds_the_test_rows(make_config):
+    result = run(make_config(), "transfer.final=refit")
+    assert set(Predictions.read(result.path / "predictions/era.parquet").test()["fold"]) == {-1}
+    assert result.submission is not None
+
+
+def test_early_stopping_looks_at_inner_rows_only(make_config):
+    changes = [f"tasks.{name}.early_stopping={{share: 0.3, patience: 1}}" for name in ("era", "kind")]
+    result = run(make_config(), *changes, *(f"tasks.{name}.epochs=4" for name in ("era", "kind")))
+    card = json.loads((result.path / "transfer/era+kind/fold0/head.json").read_text())
+    plan = FoldPlan.read(result.path / "folds.parquet")
+    assert card["rows"] < len(plan.train_ids(0))
+    history = json.loads((result.path / "transfer/era+kind/fold0/history.json").read_text())["0"]
+    assert all("held_loss" in entry["scalars"] for entry in history)
+
+
+@pytest.mark.parametrize("freeze", ["all", "[stem]"])
+def test_frozen_stages_keep_their_weights_and_statistics(make_config, freeze: str):
+    result = run(make_config(), f"tasks.era.freeze={freeze}", f"tasks.kind.freeze={freeze}")
+    before = weights(result.path / "pretext/jig/backbone.safetensors")
+    after = weights(result.path / "transfer/era+kind/fold0/head.safetensors")
+    moved = {name for name, value in before.items() if not torch.equal(value, after[f"backbone.net.{name}"])}
+    if freeze == "all":
+        assert not moved
+    else:
+        assert moved and not [name for name in moved if name.startswith(("conv1", "bn1", "stem"))]
+
+
+def test_an_unknown_stage_to_freeze_is_named(make_config):
+    with pytest.raises(
+        ValueError, match=r"freeze: expected stages of the backbone \[.*\], received \['layer9'\]"
+    ):
+        run(make_config(), "tasks.era.freeze=[layer9]", "tasks.kind.freeze=[layer9]")
+
+
+def test_without_test_rows_every_fold_is_pretrained_without_its_validation_groups(make_config, museum: Path):
+    data = make_config()["data"] | {"test": [], "unlabelled": []}
+    result = run(make_config(data=data))
+    assert result.submission is None
+    plan = FoldPlan.read(result.path / "folds.parquet")
+    for fold in range(3):
+        seen = set(pd.read_parquet(result.path / f"pretext/jig/fold{fold}/seen.parquet")["id"])
+        assert seen and not seen & set(plan.valid_ids(fold)) and seen <= set(plan.train_ids(fold))
+
+
+def test_seeing_validation_rows_but_no_test_rows_has_to_be_asked_for_by_name(
+    make_config, capsys: pytest.CaptureFixture
+):
+    data = make_config()["data"] | {"test": []}
+    with pytest.raises(UserError, match="would be seen in pretraining but the rows to predict would not"):
+        run(make_config(data=data), "pretext.jig.scope=transductive")
+    run(make_config(data=data), "pretext.jig.scope=asymmetric")
+    assert "these scores may flatter" in capsys.readouterr().out
+
+
+def test_a_finished_checkpoint_is_reused_as_it_is(make_config):
+    first = run(make_config(name="one"))
+    second = run(make_config(name="two"), f"pretext.jig.reuse={first.path}", "tasks.era.lr=3e-4")
+    assert same_weights(
+        first.path / "pretext/jig/backbone.safetensors", second.path / "pretext/jig/backbone.safetensors"
+    )
+
+
+def test_a_checkpoint_that_saw_only_train_rows_is_not_reused_unasked(make_config):
+    first = run(make_config(name="one"), "pretext.jig.scope=asymmetric")
+    with pytest.raises(UserError, match="expected a checkpoint that saw train and test rows alike"):
+        run(make_config(name="two"), f"pretext.jig.reuse={first.path}")
+
+
+def test_a_checkpoint_of_another_network_is_not_reused(make_config):
+    first = jigstack.pretrain(make_config(name="one"), quiet=True)
+    with pytest.raises(UserError, match=r"expected a checkpoint of \{'name': 'test_convnext'"):
+        run(
+            make_config(name="two", backbones={"img": {"name": "test_convnext"}}),
+            f"pretext.jig.reuse={first.path}",
+        )
+
+
+def test_a_broken_image_is_skipped_counted_and_named(
+    make_config, museum: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    import shutil
+
+    root = tmp_path / "museum"
+    shutil.copytree(museum, root)
+    (root / "photos/000.png").write_bytes(b"not a picture")
+    (root / "photos/061.png").unlink()
+    result = run(make_config(data=make_config()["data"] | {"root": str(root)}))
+    oof = Predictions.read(result.path / "predictions/era.parquet").oof()
+    assert "000" not in set(oof["id"]) and len(set(oof["id"])) == 59
+    submission = pd.read_csv(result.submission, dtype={"id": str}).set_index("id")
+    assert len(submission) == 12 and submission["target"].notna().all()
+    assert "1 test rows could not be read and get the constant: 061" in capsys.readouterr().out.replace(
+        "'", ""
+    )
+
+
+def test_ids_in_train_and_test_are_an_error(make_config, museum: Path, tmp_path: Path):
+    import shutil
+
+    root = tmp_path / "museum"
+    shutil.copytree(museum, root)
+    pd.DataFrame({"id": ["000", "061"]}).to_csv(root / "test.csv", index=False)
+    with pytest.raises(UserError, match=r"received 1 that do \(000\)"):
+        run(make_config(data=make_config()["data"] | {"root": str(root)}))
+
+
+def test_the_mistakes_of_a_config_are_all_told_at_once(make_config):
+    with pytest.raises(ConfigError, match="2 problems"):
+        run(make_config(tusks={}), "tasks.era.lr=fast")
+
+
+def test_a_target_that_is_no_column_is_named(make_config):
+    with pytest.raises(UserError, match=r"stack.target.target: .*targit"):
+        run(make_config(), "stack.target.target=targit")
+
+
+COMMAND = "import sys, jigstack; jigstack.run(sys.argv[1])"
+
+
+def start_process(config: dict[str, Any], folder: Path) -> tuple[subprocess.Popen, Path]:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    run_path = Path(config["runs"]) / config["name"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    return process, run_path
+
+
+def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, (
+            f"ended before {path.name} was there:\n{process.stdout.read().decode()}"
+        )
+        assert time.monotonic() < end, f"no {path} after {seconds} s"
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_killed_run_goes_on_and_ends_with_the_bits_of_one_that_was_not(
+    make_config, tmp_path: Path, how: int
+):
+    """Killed in pretraining and again in fine-tuning; a new process each time."""
+    many = {"tasks": {name: task | {"epochs": 12} for name, task in make_config()["tasks"].items()}}
+    whole = run(make_config(runs=str(tmp_path / "whole"), **many), "pretext.jig.epochs=12")
+    config = make_config(runs=str(tmp_path / "killed"), **many)
+    config["pretext"][0]["epochs"] = 12
+    for checkpoint in ("pretext/jig/last.ckpt", "transfer/era+kind/fold1/last.ckpt"):
+        process, path = start_process(config, tmp_path)
+        wait_for(path / checkpoint, process)
+        process.send_signal(how)
+        process.communicate(timeout=120)
+        assert process.returncode != 0
+        if how != signal.SIGKILL:
+            assert (path / checkpoint).exists()
+    resumed = run(config)
+    assert "pretrain/jig" in resumed.kept and "finetune/era+kind/fold0" in resumed.kept
+    for name in (
+        "pretext/jig/backbone.safetensors",
+        *(f"transfer/era+kind/fold{fold}/head.safetensors" for fold in range(3)),
+    ):
+        assert same_weights(whole.path / name, resumed.path / name)
+    assert (whole.path / "submission.csv").read_bytes() == (resumed.path / "submission.csv").read_bytes()
+    history = json.loads((resumed.path / "transfer/era+kind/fold1/history.json").read_text())["0"]
+    assert [entry["epoch"] for entry in history] == list(range(1, 13))
+
+
+@pytest.mark.slow
+def test_a_new_process_gives_the_same_bits(make_config, tmp_path: Path):
+    here = run(make_config(runs=str(tmp_path / "here")))
+    process, path = start_process(make_config(runs=str(tmp_path / "there")), tmp_path)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output.decode()
+    head = "transfer/era+kind/fold2/head.safetensors"
+    assert same_weights(here.path / head, path / head)
+    np.testing.assert_array_equal(
+        (here.path / "submission.csv").read_bytes(), (path / "submission.csv").read_bytes()
+    )

@@ -1,0 +1,176 @@
+"""The network of heads: its contract, its masks, its frozen stages, its views."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from jigstack.backbones import build_backbone
+from jigstack.configs.heads import HeadAugment
+from jigstack.configs.schema import Backbone
+from jigstack.datasets.targets import OnehotTarget, RegressionTarget, Target
+from jigstack.scoring.losses import cross_entropy
+from jigstack.training.augment import resize
+from jigstack.training.device import Machine
+from jigstack.training.views import VIEWS, apply_view
+from jigstack.transfer.network import HeadNetwork
+from jigstack.transfer.prediction import predict_views
+
+FRAME = pd.DataFrame({"year": [1900.0, 1910.0, 1950.0], "style": ["a", "b", "a"]})
+IMAGES = torch.randint(0, 256, (3, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def targets() -> dict[str, Target]:
+    year = RegressionTarget("year", ("year",)).fit(FRAME)
+    style = OnehotTarget("style", ("style",), ("a", "b"), None, False)
+    return {"year": year, "style": style}
+
+
+def network(frozen: str | list[str] = "none") -> HeadNetwork:
+    torch.manual_seed(0)
+    backbone = build_backbone(Backbone(name="test_resnet"), 3, 32)
+    return HeadNetwork(
+        backbone,
+        targets(),
+        size=32,
+        augment=HeadAugment(),
+        weights={"year": 1.0, "style": 0.5},
+        frozen=frozen,
+    )
+
+
+def batch(year: list[float], style: list[list[float]]) -> dict:
+    return {"images": IMAGES, "targets": {"year": torch.tensor(year)[:, None], "style": torch.tensor(style)}}
+
+
+def full_batch() -> dict:
+    encoded = {name: torch.from_numpy(target.encode(FRAME)) for name, target in targets().items()}
+    return {"images": IMAGES, "targets": encoded}
+
+
+def step(net: HeadNetwork, given: dict) -> tuple[dict, dict]:
+    views = net.views(given, torch.Generator().manual_seed(1))
+    outputs = net(views)
+    return outputs, net.loss(outputs, views)
+
+
+def test_a_new_network_predicts_the_training_mean_and_equal_odds():
+    net = network().eval()
+    outputs = net.view_outputs(IMAGES, ["identity"])
+    year = net.targets["year"].decode(outputs["year"][:, 0].detach().numpy())
+    np.testing.assert_allclose(year, FRAME["year"].mean(), rtol=1e-6)
+    style = net.targets["style"].decode(outputs["style"][:, 0].detach().numpy())
+    np.testing.assert_allclose(style, 0.5)
+
+
+def test_the_loss_is_the_weighted_sum_of_the_heads():
+    outputs, losses = step(network(), full_batch())
+    assert torch.allclose(losses["loss"], losses["year"] + 0.5 * losses["style"])
+    wanted = full_batch()["targets"]["style"]
+    torch.testing.assert_close(losses["style"], cross_entropy(outputs["style"], wanted).mean())
+
+
+def test_a_missing_label_costs_nothing_and_moves_nothing():
+    nan = float("nan")
+    net = network()
+    for head in net.heads.values():
+        torch.nn.init.normal_(head.weight)
+    _, some = step(net, batch([0.5, nan, nan], [[1.0, 0.0], [nan, nan], [0.0, 1.0]]))
+    _, none = step(net, batch([nan] * 3, [[nan, nan]] * 3))
+    assert some["loss"].isfinite() and none["loss"] == 0
+    net.zero_grad()
+    none["loss"].backward()
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in net.parameters())
+
+
+def test_one_of_several_columns_may_be_missing():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, np.nan]})
+    target = RegressionTarget("both", ("a", "b")).fit(frame)
+    net = HeadNetwork(
+        build_backbone(Backbone(name="test_resnet"), 3, 32),
+        {"both": target},
+        size=32,
+        augment=HeadAugment(),
+        weights={"both": 1.0},
+    )
+    given = {"images": IMAGES[:2], "targets": {"both": torch.from_numpy(target.encode(frame))}}
+    _, losses = step(net, given)
+    assert losses["loss"].isfinite()
+
+
+def test_a_target_of_seven_tenths_arrives_as_seven_tenths():
+    net = network()
+    views = net.views(batch([0.7, 0.7, 0.7], [[0.7, 0.3]] * 3), torch.Generator().manual_seed(0))
+    assert views["targets"]["year"].dtype == torch.float32
+    torch.testing.assert_close(views["targets"]["year"], torch.full((3, 1), 0.7))
+
+
+def test_views_are_a_function_of_the_generator_only():
+    net = network()
+    one, two = (net.views(full_batch(), torch.Generator().manual_seed(5))["images"] for _ in range(2))
+    other = net.views(full_batch(), torch.Generator().manual_seed(6))["images"]
+    assert one.shape == (3, 3, 32, 32) and one.dtype == torch.float32
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_view_outputs_stand_at_the_place_of_their_view():
+    """Slot [b, v] is image b under view v, as if each had been predicted alone."""
+    net = network().eval()
+    torch.nn.init.normal_(net.heads["year"].weight)
+    with torch.inference_mode():
+        together = net.view_outputs(IMAGES, list(VIEWS))["year"]
+        assert together.shape == (3, 8, 1)
+        for v, name in enumerate(VIEWS):
+            alone = net({"images": apply_view(net.backbone.normalise(resize(IMAGES, 32)), name)})["year"]
+            torch.testing.assert_close(together[:, v], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_stages_get_no_gradient_and_keep_their_statistics():
+    net = network(frozen="all").train()
+    net.apply_modes()
+    before = {name: value.clone() for name, value in net.backbone.state_dict().items()}
+    _, losses = step(net, full_batch())
+    losses["loss"].backward()
+    assert all(parameter.grad is None for parameter in net.backbone.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in net.backbone.state_dict().items())
+
+
+def test_an_unknown_stage_is_named():
+    with pytest.raises(
+        ValueError, match=r"freeze: expected stages of the backbone \[.*\], received \['layer9'\]"
+    ):
+        network(frozen=["layer9"])
+
+
+class TinyStore:
+    """Stands where an image store would: three pictures in memory."""
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        return np.array([int(name) for name in ids])
+
+    def gather(self, rows: np.ndarray) -> torch.Tensor:
+        return IMAGES[rows]
+
+
+def test_prediction_does_not_depend_on_the_batch():
+    net = network()
+    torch.nn.init.normal_(net.heads["year"].weight)
+    machine = Machine("cpu", "fp32", False, 1)
+    ids = np.array(["2", "0", "1"], dtype=object)
+    outputs = [
+        predict_views([net], TinyStore(), ids, ["identity", "hflip"], machine, batch=size)  # pyright: ignore[reportArgumentType]
+        for size in (2, 64)
+    ]
+    assert outputs[0]["year"].shape == (3, 2, 1) and outputs[0]["style"].shape == (3, 2, 2)
+    np.testing.assert_allclose(outputs[0]["year"], outputs[1]["year"], rtol=1e-5)
+
+
+def test_networks_of_several_seeds_are_averaged_in_target_units():
+    first, second = network(), network()
+    torch.nn.init.normal_(second.heads["style"].weight)
+    machine = Machine("cpu", "fp32", False, 1)
+    ids = np.array(["0", "1"], dtype=object)
+
+    def predict(*networks: HeadNetwork) -> np.ndarray:
+        return predict_views(networks, TinyStore(), ids, ["identity"], machine)["style"]  # pyright: ignore[reportArgumentType]
+
+    np.testing.assert_allclose(predict(first, second), (predict(first) + predict(second)) / 2, rtol=1e-6)
