@@ -1,0 +1,271 @@
+"""A look at the data before anything is trained: what is broken, repeated or lopsided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .findings import Finding, Severity, name_some
+from .folds import FoldPlan
+from .images import ImageStore
+from .tables import Table, check_tables
+
+_UNEQUAL = 2.0  # folds whose sizes differ by more than this factor are pointed out
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `jigstack check` prints about the data."""
+
+    counts: dict[str, int]
+    """Rows, columns, images, groups and folds by name, in the order to print."""
+    balance: pd.DataFrame | None
+    """The folds, as `FoldPlan.balance` shows them; None without a plan."""
+    findings: tuple[Finding, ...]
+    """Errors first, then warnings, then notes."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a finding is an error."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+
+def inspect_data(
+    train: Table,
+    test: Table | None = None,
+    store: ImageStore | None = None,
+    plan: FoldPlan | None = None,
+    extra_ids: Sequence[str] = (),
+) -> list[Finding]:
+    """Look for everything that would break a run or flatter its score.
+
+    Args:
+        train: the labelled rows.
+        test: the rows to predict.
+        store: images of train, test and extra ids.
+        plan: the folds of the train rows.
+        extra_ids: ids of unlabelled images in the store.
+
+    Returns:
+        Findings, errors first. Besides those of `check_tables`: `images-missing`, `images-empty`, `images-broken`,
+        `rows-without-image`, `duplicates-across-folds`, `duplicates-in-train`, `duplicates-of-test`,
+        `duplicates-differ`, `folds-unequal`, `stratum-absent`, `rows-never-validated`.
+    """
+    findings = check_tables(train, test)
+    if store is not None:
+        findings += check_images(train, test, store, extra_ids)
+        findings += check_duplicates(train, test, store, plan)
+    if plan is not None:
+        findings += check_folds(plan)
+    order = ("error", "warning", "note")
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def report_data(
+    train: Table,
+    test: Table | None = None,
+    store: ImageStore | None = None,
+    plan: FoldPlan | None = None,
+    extra_ids: Sequence[str] = (),
+) -> DataReport:
+    """Count what is there and inspect it; the arguments are those of `inspect_data`."""
+    counts = {"train rows": len(train), "train columns": train.frame.shape[1]}
+    if test is not None:
+        counts["test rows"] = len(test)
+    for name, rows in train.lists.items():
+        counts[f"{name} entries"] = len(rows)
+        counts[f"{name} names"] = len(set(rows["name"]))
+    if store is not None:
+        counts |= {"images": len(store), "unreadable images": len(store.problems)}
+    if extra_ids:
+        counts["unlabelled images"] = len(extra_ids)
+    if plan is not None:
+        counts |= {"groups": len(set(plan.groups["group"])), "folds": plan.n}
+    findings = tuple(inspect_data(train, test, store, plan, extra_ids))
+    return DataReport(counts, None if plan is None else plan.balance(), findings)
+
+
+def check_images(
+    train: Table, test: Table | None, store: ImageStore, extra_ids: Sequence[str] = ()
+) -> list[Finding]:
+    """List images that cannot be read, by id, and rows that have none.
+
+    Missing and unreadable images of rows are warnings, since training skips and counts them; no readable image at
+    all is an error.
+    """
+    findings: list[Finding] = []
+    extra = set(extra_ids)
+    imageless: list[str] = []
+    for kind, what in (
+        ("missing", "are not there"),
+        ("empty", "have zero bytes"),
+        ("broken", "cannot be decoded"),
+    ):
+        bad = {name: problem for name, problem in store.problems.items() if problem.startswith(kind)}
+        unnamed = tuple(name for name, problem in bad.items() if problem.endswith("names no file"))
+        named = tuple(name for name in bad if name not in unnamed)
+        if named:
+            first = store.paths[store.rows([named[0]])[0]]
+            findings.append(
+                Finding(
+                    f"images-{kind}",
+                    "warning",
+                    f"{len(named)} images {what} ({name_some(named)}; the first: {first}, "
+                    f"{bad[named[0]]}). Training skips these rows; repair the files or the pattern.",
+                    named,
+                )
+            )
+        imageless += unnamed
+    known = set(store.ids)
+    for table in (train, test):
+        imageless += [name for name in (() if table is None else table.ids) if name not in known]
+    if imageless:
+        findings.append(
+            Finding(
+                "rows-without-image",
+                "warning",
+                f"{len(imageless)} rows name no image ({name_some(imageless)}): they are neither trained on nor "
+                "predicted from a picture. Fill the column, or remove the rows.",
+                tuple(imageless),
+            )
+        )
+    rows = np.array([name not in extra for name in store.ids], dtype=bool)
+    if not (store.readable & rows).any():
+        findings.append(
+            Finding(
+                "no-images",
+                "error",
+                f"none of the {int(rows.sum())} images of the rows can be read. Check data.images and data.root.",
+            )
+        )
+    return findings
+
+
+def check_duplicates(
+    train: Table, test: Table | None, store: ImageStore, plan: FoldPlan | None = None
+) -> list[Finding]:
+    """Find files of equal content inside train, across folds, and between train and test.
+
+    Copies of one image on both sides of a split let a network recognise instead of learn.
+    """
+    in_train, in_test = set(train.ids), set(() if test is None else test.ids)
+    copies: dict[str, list[str]] = {}
+    for name, content in zip(store.ids[store.readable], store.digests[store.readable], strict=True):
+        copies.setdefault(content, []).append(name)
+    inside: list[list[str]] = []
+    across: list[list[str]] = []
+    against: list[list[str]] = []
+    for names in copies.values():
+        trained = [name for name in names if name in in_train]
+        # An id of both tables counts as train; `check_tables` has said so.
+        tested = [name for name in names if name in in_test and name not in in_train]
+        if len(trained) > 1:
+            apart = plan is not None and len(set(plan.fold_of(trained).tolist())) > 1
+            (across if apart else inside).append(trained)
+        if trained and tested:
+            against.append([*trained, *tested])
+    findings: list[Finding] = []
+    kinds: tuple[tuple[str, Severity, list[list[str]], str], ...] = (
+        (
+            "duplicates-across-folds",
+            "warning",
+            across,
+            "lie in several folds: the score is too good. Put copies into one group (folds.group) or remove them",
+        ),
+        ("duplicates-in-train", "note", inside, "stand several times in train, in one fold each"),
+        (
+            "duplicates-of-test",
+            "warning",
+            against,
+            "stand in train and in test: test rows are easier than new ones would be",
+        ),
+    )
+    for code, severity, sets, message in kinds:
+        if sets:
+            names = tuple(name for one in sets for name in one)
+            findings.append(
+                Finding(
+                    code,
+                    severity,
+                    f"{len(sets)} images with equal content {message} (ids {name_some(names)}).",
+                    names,
+                )
+            )
+    return findings
+
+
+def check_folds(plan: FoldPlan) -> list[Finding]:
+    """Point out folds of unequal size, strata that a fold lacks, and rows that no fold validates."""
+    findings: list[Finding] = []
+    balance = plan.balance()
+    sizes = balance["valid"].tolist()
+    if plan.n > 1 and max(sizes) > _UNEQUAL * min(sizes):
+        findings.append(
+            Finding(
+                "folds-unequal",
+                "warning",
+                f"the folds validate {min(sizes)} to {max(sizes)} rows, because some of the "
+                f"{plan.groups['group'].nunique()} groups are large. Ask for fewer folds (folds.n) for an even score.",
+            )
+        )
+    for name in [str(column) for column in balance.columns if str(column).startswith("share ")]:
+        folds = [fold for fold, share in enumerate(balance[name].tolist()) if share == 0]
+        if folds:
+            stratum = name.removeprefix("share ")
+            findings.append(
+                Finding(
+                    "stratum-absent",
+                    "warning",
+                    f"no row of stratum {stratum!r} is validated in fold {', '.join(map(str, folds))}: it has too "
+                    "few rows or groups. Merge it with another, or ask for fewer folds.",
+                )
+            )
+    never = plan.ids[plan.fold_of(plan.ids) < 0]
+    if len(never):
+        findings.append(
+            Finding(
+                "rows-never-validated",
+                "note",
+                f"{len(never)} of {len(plan.ids)} rows are in no validation part: they train, get no out-of-fold "
+                f"prediction, and no score counts them ({name_some(never)}).",
+                tuple(never),
+            )
+        )
+    return findings
+
+
+def class_balance(train: Table, columns: Sequence[str], most: int = 12) -> dict[str, pd.Series]:
+    """Share of each value of label columns, largest first; numbers with many values by their quartiles.
+
+    Args:
+        train: the labelled rows.
+        columns: names of columns.
+        most: values shown; the rest are summed as "(others)".
+
+    Returns:
+        Column -> series of shares between 0 and 1, or of quantiles (min, 25 %, median, 75 %, max) in the column's
+        unit; "(missing)" where values are.
+    """
+    shown: dict[str, pd.Series] = {}
+    for column in columns:
+        values = train.column(column)
+        missing = float(values.isna().mean())
+        if pd.api.types.is_numeric_dtype(values) and values.nunique() > most:
+            marks: dict[Any, float] = dict(
+                zip(
+                    ("min", "25 %", "median", "75 %", "max"),
+                    values.quantile([0, 0.25, 0.5, 0.75, 1]),
+                    strict=True,
+                )
+            )
+        else:
+            shares = values.value_counts(normalize=True, dropna=True) * (1 - missing)
+            marks = {key: float(share) for key, share in shares.iloc[:most].items()}
+            if len(shares) > most:
+                marks["(others)"] = float(shares.iloc[most:].sum())
+        if missing:
+            marks["(missing)"] = missing
+        shown[column] = pd.Series(marks, name=column, dtype=float)
+    return shown

@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from jigstack.configs.schema import Decode, Folds
+from jigstack.datasets.findings import Finding
+from jigstack.datasets.folds import make_plan
+from jigstack.datasets.images import ImageStore, build_store
+from jigstack.datasets.inspect import check_folds, class_balance, inspect_data, report_data
+from jigstack.datasets.tables import Table
+from PIL import Image
+
+
+def _table(ids: list[str], **columns: object) -> Table:
+    return Table(pd.DataFrame(columns, index=pd.Index(ids, name="id")), "id")
+
+
+def _store(tmp_path: Path, colours: dict[str, int | bytes | None]) -> ImageStore:
+    """A store of flat pictures: equal numbers are copies, None a row without file, bytes the file itself."""
+    paths = []
+    for name, colour in colours.items():
+        path = tmp_path / f"{name}.png"
+        if isinstance(colour, bytes):
+            path.write_bytes(colour)
+        elif colour is not None:
+            Image.new("RGB", (16, 16), (colour, 0, 0)).save(path)
+        paths.append("" if colour is None else str(path))
+    return build_store(list(colours), paths, tmp_path / "store", 16, Decode())
+
+
+def _by_code(findings: list[Finding]) -> dict[str, Finding]:
+    assert len({finding.code for finding in findings}) == len(findings)
+    return {finding.code: finding for finding in findings}
+
+
+def test_sound_data_give_no_finding(tmp_path: Path):
+    train, test = _table(["a", "b", "c", "d"]), _table(["e"])
+    store = _store(tmp_path, {name: i for i, name in enumerate("abcde")})
+    plan = make_plan(train.ids, Folds(n=2), 0)
+    assert inspect_data(train, test, store, plan) == []
+
+
+def test_unreadable_images_are_named_by_id_and_kind(tmp_path: Path):
+    colours = {"a": 1, "b": b"", "c": b"not an image", "d": None, "e": 2, "f": 3}
+    store = _store(tmp_path, colours)
+    (tmp_path / "f.png").unlink()
+    store = build_store(store.ids, store.paths, tmp_path / "store", 16, Decode())
+    found = _by_code(inspect_data(_table(list("abcdfg")), _table(["e"]), store))
+    assert found["images-empty"].ids == ("b",) and "b.png" in found["images-empty"].message
+    assert found["images-broken"].ids == ("c",) and "not an image" in found["images-broken"].message
+    assert found["images-missing"].ids == ("f",)
+    assert found["rows-without-image"].ids == ("d", "g")
+
+
+def test_rows_without_an_image_are_named(tmp_path: Path):
+    found = _by_code(inspect_data(_table(list("ab")), None, _store(tmp_path, {"a": 1, "b": None})))
+    assert found["rows-without-image"].ids == ("b",)
+    absent = _by_code(inspect_data(_table(list("az")), None, _store(tmp_path, {"a": 1})))
+    assert absent["rows-without-image"].ids == ("z",)
+
+
+def test_no_readable_image_is_an_error_and_stands_first(tmp_path: Path):
+    train = _table(["a"])
+    findings = inspect_data(train, None, _store(tmp_path, {"a": b"", "extra": 1}), extra_ids=["extra"])
+    assert findings[0].code == "no-images" and findings[0].severity == "error"
+    assert report_data(train, None, _store(tmp_path, {"a": b""})).failed
+
+
+def test_copies_are_found_inside_train_across_folds_and_against_test(tmp_path: Path):
+    train, test = _table(list("abcdef")), _table(["t", "u"])
+    store = _store(tmp_path, {"a": 1, "b": 1, "c": 2, "d": 2, "e": 3, "f": 4, "t": 3, "u": 5, "x": 4})
+    column = pd.Series([0, 0, 0, 1, 1, 1], index=list("abcdef"))
+    plan = make_plan(train.ids, Folds(scheme="column", column="fold"), 0, column=column)
+    found = _by_code(inspect_data(train, test, store, plan, extra_ids=["x"]))
+    assert found["duplicates-in-train"].ids == ("a", "b") and found["duplicates-in-train"].severity == "note"
+    assert found["duplicates-across-folds"].ids == ("c", "d")
+    assert found["duplicates-of-test"].ids == ("e", "t")
+    without = _by_code(inspect_data(train, test, store))
+    assert without["duplicates-in-train"].ids == ("a", "b", "c", "d")
+
+
+def test_unequal_folds_absent_strata_and_rows_never_validated_are_shown():
+    ids = [f"{i:02d}" for i in range(20)]
+    column = pd.Series([0] * 12 + [1] * 5 + [-1] * 3, index=ids)
+    strata = pd.Series(["x"] * 12 + ["x", "y", "x", "y", "x"] + ["x"] * 3, index=ids)
+    plan = make_plan(ids, Folds(scheme="column", column="c"), 0, stratify=strata, column=column)
+    found = _by_code(check_folds(plan))
+    assert "validate 5 to 12 rows" in found["folds-unequal"].message
+    assert "stratum 'y' is validated in fold 0" in found["stratum-absent"].message
+    assert found["rows-never-validated"].ids == ("17", "18", "19")
+
+
+def test_the_report_counts_what_is_there(tmp_path: Path):
+    frame = pd.DataFrame({"y": [0, 1]}, index=pd.Index(["a", "b"], name="id"))
+    train = Table(frame, "id", {"tags": pd.DataFrame({"id": ["a", "a", "b"], "name": ["u", "v", "u"]})})
+    store = _store(tmp_path, {"a": 1, "b": 2, "t": 3, "x": b""})
+    report = report_data(train, _table(["t"]), store, make_plan(train.ids, Folds(n=2), 0), extra_ids=["x"])
+    assert report.counts == {
+        "train rows": 2,
+        "train columns": 1,
+        "test rows": 1,
+        "tags entries": 3,
+        "tags names": 2,
+        "images": 4,
+        "unreadable images": 1,
+        "unlabelled images": 1,
+        "groups": 2,
+        "folds": 2,
+    }
+    assert report.balance is not None and report.balance["valid"].tolist() == [1, 1]
+    assert [finding.code for finding in report.findings] == ["images-empty"] and not report.failed
+
+
+def test_classes_are_shown_as_shares_and_numbers_as_quantiles():
+    table = _table(
+        [str(i) for i in range(40)],
+        kind=["a"] * 20 + ["b"] * 10 + [None] * 10,
+        many=[f"v{i}" for i in range(40)],
+        year=np.arange(1900.0, 1940.0),
+    )
+    shown = class_balance(table, ["kind", "many", "year"])
+    assert shown["kind"].to_dict() == pytest.approx({"a": 0.5, "b": 0.25, "(missing)": 0.25})
+    many, year = shown["many"].to_dict(), shown["year"].to_dict()
+    assert many["(others)"] == pytest.approx(28 / 40) and len(many) == 13
+    assert year["median"] == 1919.5 and year["max"] == 1939
+    with pytest.raises(ValueError, match="received 'knid'"):
+        class_balance(table, ["knid"])
