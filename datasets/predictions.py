@@ -128,27 +128,27 @@ class Predictions:
             )
 
         rows = frame.drop_duplicates(["id", "role", "fold"])
-        oof = rows[rows["role"] == "oof"]
+        oof = rows.loc[rows["role"] == "oof"]
         twice = oof.loc[oof["id"].duplicated(), "id"]
         if len(twice):
             raise self._fail(
                 f"an id is out-of-fold for one fold model at most; several claim {name_some(twice)}. "
                 "Rows that a model was trained on have the role 'insample'."
             )
-        both = oof.merge(rows[rows["role"] == "insample"], on=["id", "fold"])["id"]
+        both = oof.merge(rows.loc[rows["role"] == "insample"], on=["id", "fold"])["id"]
         if len(both):
             raise self._fail(f"ids both out-of-fold and in-sample of one fold model: {name_some(both)}.")
-        held = frame[frame["role"] != "insample"]
+        held = frame.loc[frame["role"] != "insample"]
         seen = held.groupby(["id", "role", "fold"], sort=False)["view"].size()
-        short = seen[seen != len(self.views)]
+        short = seen.loc[seen != len(self.views)]
         if len(short):
             raise self._fail(
                 f"'oof' and 'test' rows need all {len(self.views)} views; "
                 f"{len(short)} rows have fewer: ids {name_some(short.index.get_level_values('id').unique())}."
             )
-        test = rows[rows["role"] == "test"]
+        test = rows.loc[rows["role"] == "test"]
         models = test.groupby("id", sort=False)["fold"].size()
-        missing = models[models != test["fold"].nunique()]
+        missing = models.loc[models != test["fold"].nunique()]
         if len(missing):
             raise self._fail(
                 "test ids must stand once for each of the fold models "
@@ -157,7 +157,7 @@ class Predictions:
             )
 
     def _of(self, role: str) -> pd.DataFrame:
-        return self.frame[self.frame["role"] == role].reset_index(drop=True)
+        return self.frame.loc[self.frame["role"] == role].reset_index(drop=True)
 
     def oof(self) -> pd.DataFrame:
         """Rows predicted by the fold model that never saw them: the only ones that may train level 2."""

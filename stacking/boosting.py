@@ -170,7 +170,7 @@ class Boosting:
 
     def _dataset(self, x: Array, label: Array, names: Sequence[str], kept: np.ndarray) -> lgb.Dataset:
         return lgb.Dataset(
-            x, label, feature_name=[names[j] for j in kept], params={"max_bin": PARAMETERS["max_bin"]}
+            x, label, feature_name=[str(names[j]) for j in kept], params={"max_bin": PARAMETERS["max_bin"]}
         )
 
 

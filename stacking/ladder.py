@@ -183,8 +183,8 @@ class Ladder:
     def _rows(self, rung: str, role: str) -> pd.DataFrame:
         self.rung(rung)
         rows = self.predictions
-        rows = rows[(rows["rung"] == rung) & (rows["role"] == role)]
-        return rows.set_index("id")[list(self.outputs)]
+        rows = rows.loc[(rows["rung"] == rung) & (rows["role"] == role)]
+        return rows.set_index("id").loc[:, list(self.outputs)]
 
 
 def find_rung(name: str, rungs: Sequence[Rung]) -> Rung:

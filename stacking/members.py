@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -68,11 +69,10 @@ def read_member(predictions: Predictions, problem: Problem, plan: FoldPlan, stat
         return Member(predictions.task, features, folds, None, None, None)
 
     def decode(rows: pd.DataFrame) -> pd.DataFrame:
-        means = rows.groupby(["id", "fold"], sort=False)[list(predictions.columns)].mean()
-        decoded = pd.DataFrame(
-            means.to_numpy(dtype=np.float64) @ matrix, index=means.index, columns=list(problem.outputs)
-        )
-        return decoded.reset_index("fold")
+        by_model = rows.drop(columns=["role", "view"]).groupby(["id", "fold"], sort=False)
+        means = cast(pd.DataFrame, by_model.mean())
+        values = means.to_numpy(dtype=np.float64) @ matrix
+        return pd.DataFrame(values, index=means.index, columns=list(problem.outputs)).reset_index("fold")
 
     outputs = list(problem.outputs)
     oof, test, insample = (
@@ -84,7 +84,7 @@ def read_member(predictions: Predictions, problem: Problem, plan: FoldPlan, stat
         predictions.task,
         features,
         folds,
-        oof[outputs],
+        oof.loc[:, outputs],
         {fold: test.loc[test["fold"] == fold, outputs] for fold in features.test_folds},
         insample if len(insample) else None,
     )

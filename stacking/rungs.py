@@ -164,7 +164,7 @@ def _head(member: Member, scored: Problem, labelled: Problem, test_ids: NDArray)
         test = np.stack([frame.loc[test_ids].to_numpy(dtype=np.float64) for frame in member.test.values()])
     in_sample = None
     if member.insample is not None:
-        shown = member.insample[member.insample.index.isin(labelled.ids)]
+        shown = member.insample.loc[member.insample.index.isin(labelled.ids)]
         if len(shown):
             values = shown[list(scored.outputs)].to_numpy(dtype=np.float64)
             in_sample = labelled.take(shown.index.to_numpy()).score(values)

@@ -48,11 +48,11 @@ class Sample:
                 f"{path}: expected the id column {id_column!r}, received {list(frame.columns)}."
                 f"{did_you_mean(id_column, frame.columns)}"
             )
-        if frame.shape[1] < 2 or frame.empty or (frame[id_column] == "").any():
+        empty = frame[id_column].tolist().count("")
+        if frame.shape[1] < 2 or frame.empty or empty:
             raise ValueError(
                 f"{path}: expected rows with an id and one or more further columns; received {len(frame)} "
-                "rows, the columns "
-                f"{list(frame.columns)} and {int((frame[id_column] == '').sum())} empty ids."
+                f"rows, the columns {list(frame.columns)} and {empty} empty ids."
             )
         return cls(path, frame, id_column)
 
@@ -115,7 +115,7 @@ class Sample:
         if ladder.is_classes:
             renamed = _match_classes(ladder.outputs, asked)
             if renamed is not None:
-                return {renamed[label]: values[label] for label in ladder.outputs}
+                return {renamed[label]: values.loc[:, label] for label in ladder.outputs}
         names = {column: column for column in ladder.target if column in asked}
         if not names and alone and len(asked) == len(ladder.target) == 1:
             # One column asked for and one target: what else could it be? (`Predicted`, `label`, `score`)
@@ -132,7 +132,7 @@ class Sample:
             )
         if not ladder.is_classes:
             numbers = round_to_int(values) if ladder.metric == "qwk" else values
-            return {name: numbers[column] for column, name in names.items()}
+            return {name: numbers.loc[:, column] for column, name in names.items()}
         return {names[ladder.target[0]]: self._single(ladder, values)}
 
     def _single(self, ladder: Ladder, values: pd.DataFrame) -> pd.Series:
@@ -140,7 +140,7 @@ class Sample:
         if ladder.metric in LABEL_METRICS:
             return most_probable(ladder, values)
         if len(ladder.outputs) == 2:
-            return values[ladder.outputs[1]]
+            return values.loc[:, ladder.outputs[1]]
         raise ValueError(
             f"{self.path}: stack {ladder.name} ({ladder.metric}) gives probabilities of "
             f"{len(ladder.outputs)} classes, but the "
@@ -149,21 +149,17 @@ class Sample:
 
     def _typed(self, column: str, values: pd.Series) -> NDArray:
         """The values, if the sample's own are of that type; its zeros and blanks are placeholders."""
-        given = self.frame[column]
-        numbers = pd.to_numeric(given.where(given != ""), errors="coerce")
-        textual = bool((numbers.isna() & (given != "")).any())
+        given = [text for text in self.frame[column].tolist() if text != ""]
+        textual = not all(_is_number(text) for text in given)
         is_text = values.dtype == object or isinstance(values.dtype, pd.StringDtype)
-        as_number = pd.to_numeric(values, errors="coerce")
         if textual and not is_text:
             raise ValueError(
-                f"{self.path}: column {column!r} holds text ({given.iloc[0]!r}), the predictions are "
-                "numbers. "
+                f"{self.path}: column {column!r} holds text ({given[0]!r}), the predictions are numbers. "
                 "Use accuracy or f1 for a column of labels."
             )
-        if not textual and is_text and bool(as_number.isna().any()) and bool(numbers.notna().any()):
+        if given and not textual and is_text and not all(_is_number(label) for label in values.tolist()):
             raise ValueError(
-                f"{self.path}: column {column!r} holds numbers ({given.iloc[0]!r}), the predictions are "
-                "labels "
+                f"{self.path}: column {column!r} holds numbers ({given[0]!r}), the predictions are labels "
                 f"({values.iloc[0]!r}). Use logloss or auc for probabilities."
             )
         return values.to_numpy()
@@ -182,7 +178,7 @@ class Sample:
                     raise ValueError(
                         f"{self.path}: two stacks give values for {name!r}; leave one stack out."
                     )
-                known[str(name)] = values[name]
+                known[str(name)] = values.loc[:, name]
 
         def recognised(column: str) -> bool:
             return bool(self.frame[column].map(class_label_of_text).isin(list(known)).all())
@@ -196,17 +192,17 @@ class Sample:
             )
         name_column = name_columns[0]
         value_column = next(column for column in others if column != name_column)
-        names = self.frame[name_column].map(class_label_of_text)
-        ids = self.frame[self.id_column]
+        names = [class_label_of_text(text) for text in self.frame[name_column].tolist()]
+        ids = self.frame[self.id_column].tolist()
         pairs = pd.DataFrame({"id": ids, "name": names})
-        expected = ids.nunique() * len(known)
+        expected = len(set(ids)) * len(known)
         if pairs.duplicated().any() or len(pairs) != expected:
             raise ValueError(
                 f"{self.path}: expected each id once with each of the names {list(known)}, {expected} rows; "
                 f"received {len(pairs)} rows, {int(pairs.duplicated().sum())} of them repeated."
             )
         table = pd.DataFrame(known)
-        rows, columns = table.index.get_indexer(ids), table.columns.get_indexer(names)
+        rows, columns = table.index.get_indexer(pd.Index(ids)), table.columns.get_indexer(pd.Index(names))
         filled = pd.Series(table.to_numpy()[rows, columns])
         result = self.frame.copy()
         result[value_column] = self._typed(value_column, filled)
@@ -226,11 +222,15 @@ def round_to_int(values: pd.DataFrame) -> pd.DataFrame:
 
 def class_label_of_text(text: str) -> str:
     """`class_label` of a CSV field: "3.0" and "3" are one class, "007" stays."""
+    return class_label(float(text)) if "." in text and _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
     try:
-        number = float(text)
+        float(text)
     except ValueError:
-        return text
-    return class_label(number) if "." in text else text
+        return False
+    return True
 
 
 def _match_classes(classes: Sequence[str], asked: list[str]) -> dict[str, str] | None:

@@ -75,7 +75,7 @@ def write_submissions(
         chosen[ladder.name] = _complete(ladder, ladder.chosen, unreadable)
         lost = ladder.test(ladder.chosen).isna().any(axis=1)
         if lost.any():
-            ids = lost.index[lost].tolist()
+            ids = [str(name) for name in lost.index[lost.to_numpy()]]
             warnings.append(
                 Finding(
                     "unreadable-test-rows",
@@ -119,7 +119,7 @@ def default_columns(ladder: Ladder, values: pd.DataFrame) -> pd.DataFrame:
     if ladder.metric in LABEL_METRICS:
         return most_probable(ladder, values).to_frame(ladder.target[0])
     if len(ladder.outputs) == 2:
-        return values[[ladder.outputs[1]]].set_axis([ladder.target[0]], axis=1)
+        return values.loc[:, ladder.outputs[1]].to_frame(ladder.target[0])
     return values
 
 
@@ -127,7 +127,7 @@ def _complete(ladder: Ladder, rung: str, unreadable: Sequence[str]) -> pd.DataFr
     """The rung's test predictions, the constant's for unreadable rows; checked."""
     values = ladder.test(rung)
     lost = values.isna().any(axis=1)
-    strange = sorted(set(values.index[lost]) - set(unreadable))
+    strange = sorted(set(values.index[lost.to_numpy()]) - set(unreadable))
     if strange:
         raise ValueError(
             f"stack {ladder.name}, rung {rung}: {len(strange)} test rows have no prediction: "

@@ -251,9 +251,9 @@ def _by_row(
     predictions: Predictions, roles: list[str], fold: int | None = None
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows (id, role, fold) in a fixed order, and their values (rows, V, D) in float64."""
-    frame = predictions.frame[predictions.frame["role"].isin(roles)]
+    frame = predictions.frame.loc[predictions.frame["role"].isin(roles)]
     if fold is not None:
-        frame = frame[frame["fold"] == fold]
+        frame = frame.loc[frame["fold"] == fold]
     frame = frame.sort_values(["role", "fold", "id", "view"], kind="stable")
     n_views = len(predictions.views)
     rows = frame[list(KEYS)].iloc[::n_views].reset_index(drop=True)

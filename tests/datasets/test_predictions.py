@@ -133,7 +133,7 @@ def test_the_plan_catches_in_sample_rows_under_the_name_of_out_of_fold_ones():
 def test_the_plan_catches_in_sample_rows_that_were_not_trained_on():
     frame = rows()
     frame.loc[frame["role"] == "insample", "fold"] = 1
-    frame = frame[~((frame["role"] == "oof") & frame["id"].isin(PLAN.train_ids(0)))]
+    frame = frame[~((frame["role"] == "oof") & frame["id"].isin(list(PLAN.train_ids(0))))]
     with pytest.raises(ValueError, match="'insample' ids that fold 1 was not trained on"):
         build(frame).verify(PLAN)
 

@@ -170,7 +170,7 @@ def test_the_design_refuses_relabelled_and_missing_rows(world):
     moved = features.frame.assign(fold=np.where(features.frame["role"] == "oof", 0, features.frame["fold"]))
     with pytest.raises(ValueError, match="those rows are in-sample and must not train level 2"):
         build_design([type(features)(moved, "era", features.names, features.plan)], w.plan, ids, none)
-    lacking = features.frame[features.frame["id"] != "a0000"]
+    lacking = features.frame.loc[features.frame["id"] != "a0000"]
     with pytest.raises(ValueError, match="no out-of-fold row for ids 'a0000'"):
         build_design([type(features)(lacking, "era", features.names, features.plan)], w.plan, ids, none)
 
