@@ -110,8 +110,10 @@ def test_a_file_has_a_noun_and_says_what_it_is(path: Path):
 
 @pytest.mark.parametrize("path", [p for p in TESTS if p.parent != ROOT / "tests"], ids=name_of)
 def test_a_test_file_stands_where_its_module_does(path: Path):
+    """`test_public.py` is that of a folder's `__init__.py`."""
     folder = path.parent.relative_to(ROOT / "tests")
-    assert (ROOT / folder / f"{path.stem.removeprefix('test_')}.py").is_file()
+    module = path.stem.removeprefix("test_").replace("public", "__init__")
+    assert (ROOT / folder / f"{module}.py").is_file()
 
 
 def test_setup_lists_every_package():
