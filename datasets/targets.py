@@ -1,7 +1,8 @@
 """Targets: what a head learns, from table columns to tensors and back.
 
 A target has two parts. Its *coding* (the class list, the columns) is fixed once from all labelled rows, so that every
-fold has the same outputs. Its *statistics* (mean, scale) are fitted on the training rows of one fold and undone on export.
+fold has the same outputs. Its *statistics* (mean, scale) are fitted on the training rows of one fold and undone on
+export.
 """
 
 import dataclasses
@@ -217,7 +218,7 @@ class OnehotTarget:
         return {self.inputs[0]: {label: f"{self.name}.p{index}" for index, label in enumerate(self.labels)}}
 
     def fit(self, frame: pd.DataFrame) -> "OnehotTarget":
-        if frame[self.inputs[0]].notna().sum() == 0:
+        if len(frame[self.inputs[0]].dropna()) == 0:
             raise ValueError(
                 f"task {self.name}: expected labelled training rows in {self.inputs[0]!r}, received none in this fold"
             )
@@ -284,14 +285,14 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _numbers(task: str, column: pd.Series) -> np.ndarray:
-    numbers = pd.to_numeric(column, errors="coerce").astype(float)
-    bad = column.notna() & ~np.isfinite(numbers)
+def _numbers(task: str, column: Any) -> np.ndarray:
+    numbers = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+    bad = column.notna().to_numpy() & ~np.isfinite(numbers)
     if bad.any():
-        examples = ", ".join(f"{index}: {column[index]!r}" for index in column.index[bad][:5])
+        wrong = column[bad][:5]
+        examples = ", ".join(f"{index}: {value!r}" for index, value in wrong.items())
         raise ValueError(
             f"task {task}: expected numbers in column {column.name!r}, received {int(bad.sum())} other values "
-            f"({examples}); "
-            "clean them, leave them empty (unlabelled), or use kind: onehot"
+            f"({examples}); clean them, leave them empty (unlabelled), or use kind: onehot"
         )
-    return numbers.to_numpy()
+    return numbers

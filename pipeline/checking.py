@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configs import Config, load_config
-from ..datasets.findings import Finding
-from ..datasets.folds import FoldPlan
-from ..datasets.inspect import inspect_data
+from ..datasets.inspect import DataReport, class_balance, report_data
 from .console import Console, duration
 from .estimate import Estimate, estimate
 from .ladders import aligned
@@ -21,19 +19,12 @@ class CheckReport:
     """What was found.
 
     Attributes:
-        findings: errors, warnings and notes about the data.
-        plan: the fold plan that a run would use.
+        data: counts, balance of the folds, and findings: errors, warnings and notes.
         cost: time, memory and disk of a run from nothing.
     """
 
-    findings: list[Finding]
-    plan: FoldPlan
+    data: DataReport
     cost: Estimate
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing would stop or silently shrink a run."""
-        return not any(finding.severity == "error" for finding in self.findings)
 
 
 def check(
@@ -61,19 +52,17 @@ def check(
     workspace = Workspace(loaded)
     console.say(f"{workspace.config.name}: {workspace.summary}")
     store = workspace.store(lambda done, total: console.counting("decode images", done, total))
-    findings = inspect_data(
-        workspace.train, workspace.test, workspace.paths, workspace.contents, store, workspace.plan
-    )
-    for severity in ("error", "warning", "note"):
-        for finding in findings:
-            if finding.severity == severity:
-                console.say(f"{severity}: {finding.message}")
-    plan = workspace.plan
-    console.say(f"\nfolds: {plan.n}, {workspace.config.folds.scheme}, plan {plan.hash[:8]}")
-    balance = plan.balance()
-    for line in aligned(
-        [list(map(str, balance.columns)), *([_cell(value) for value in row] for row in balance.to_numpy())]
-    ):
+    data = report_data(workspace.train, workspace.test, store, workspace.plan, workspace.extra.tolist())
+    console.say(", ".join(f"{count:,} {name}" for name, count in data.counts.items()))
+    for finding in data.findings:
+        console.say(f"{finding.severity}: {finding.message}")
+    columns = {column for task in workspace.config.tasks.values() for column in task.columns}
+    for column, shares in class_balance(workspace.train, sorted(columns)).items():
+        console.say(f"{column}: " + ", ".join(f"{value} {share:.3g}" for value, share in shares.items()))
+    console.say(f"\n{workspace.config.folds.scheme} folds, plan {workspace.plan.hash[:8]}:")
+    balance = workspace.plan.balance()
+    parts = [[column, *map(_cell, balance[column])] for column in balance]
+    for line in aligned(list(zip(*parts, strict=True))):
         console.say(line)
     stages = Stages(workspace)
     cost = estimate(stages, list(stages))
@@ -83,13 +72,10 @@ def check(
     console.say(
         f"  in all {duration(cost.total)}, memory about {cost.memory / 1e9:.1f} GB, disk about {cost.disk / 1e9:.2f} GB"
     )
-    report = CheckReport(findings, plan, cost)
     console.say(
-        "\nno errors found; next: jigstack run with the same arguments"
-        if report.ok
-        else "\nerrors found: mend them first"
+        "\nerrors: mend them first" if data.failed else "\nno errors; next: jigstack run, same arguments"
     )
-    return report
+    return CheckReport(data, cost)
 
 
 def _cell(value: Any) -> str:

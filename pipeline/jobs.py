@@ -1,5 +1,6 @@
 """Jobs: each is a function of the resolved config, the stage, the name and the fold, and writes only its own folder."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -157,10 +158,7 @@ def _features(work: Work, stage: Stage) -> None:
 def _used_rows(part: Predictions, for_test: bool) -> Predictions:
     if for_test:
         return part
-    frame = part.frame[part.frame["role"] != "test"]
-    return Predictions(
-        frame, part.task, part.columns, part.space, part.plan, part.views, part.decodes, part.classes
-    )
+    return dataclasses.replace(part, frame=part.frame.query("role != 'test'"))
 
 
 def _stack(work: Work, stage: Stage) -> None:
@@ -175,7 +173,7 @@ def _stack(work: Work, stage: Stage) -> None:
         name,
         options,
         predictions,
-        workspace.frame[options.columns],
+        workspace.frame.filter(options.columns),
         workspace.plan,
         workspace.test.ids,
         stats=list(workspace.config.features.stats),

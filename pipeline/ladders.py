@@ -75,7 +75,7 @@ def say_scores(work: Work) -> None:
         scores = score_heads(
             options,
             predictions,
-            workspace.frame[options.columns],
+            workspace.frame.filter(options.columns),
             workspace.plan,
             list(workspace.config.features.stats),
             seeded(workspace.config.seed, "heads", name),

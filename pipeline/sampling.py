@@ -28,6 +28,13 @@ def sample(name: str, destination: str | Path | None = None, *, quiet: bool = Fa
         )
     console = Console(quiet)
     folder = Path("data") / name if destination is None else Path(destination)
-    SAMPLES[name](folder, progress=console.progress)
+
+    def counted(done: int, total: int) -> None:
+        console.counting(f"{name}: images", done, total)
+
+    try:
+        SAMPLES[name](folder, counted)
+    except ConnectionError as error:
+        raise UserError(str(error)) from error
     console.say(f"{folder}: ready. Next: jigstack run configs/quickstart.yaml data.root={folder}")
     return folder

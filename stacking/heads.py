@@ -55,11 +55,11 @@ def score_heads(
         member = read_member(part, labelled, plan, stats)
         if member.oof is None:
             continue
-        scored = labelled.take(labelled.ids[np.isin(labelled.ids, member.oof.index)])
+        scored = labelled.take(labelled.ids[pd.Index(labelled.ids).isin(member.oof.index)])
         folds = np.asarray(plan.fold_of(scored.ids))
         constant = np.zeros((len(scored), len(scored.outputs)))
         for fold in np.unique(folds):
-            known = np.isin(plan.train_ids(int(fold)), labelled.ids)
+            known = pd.Index(plan.train_ids(int(fold))).isin(labelled.ids)
             constant[folds == fold] = labelled.constant(plan.train_ids(int(fold))[known])
         groups = np.asarray(plan.group_of(scored.ids)).astype(str)
         for name, values in (("constant", constant), (task, member.values(scored.ids))):

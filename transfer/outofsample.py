@@ -48,10 +48,10 @@ def predict_fold(
         predictions[task] = Predictions(
             frame=pd.concat(parts, ignore_index=True),
             task=task,
-            columns=list(target.columns),
+            columns=tuple(target.columns),
             space=target.space,
             plan=work.plan.hash,
-            views=list(views),
+            views=tuple(views),
             decodes=target.decodes,
             classes=target.classes,
         )
