@@ -96,7 +96,11 @@ class TimmBackbone(nn.Module):
         Returns:
             The same shape; 0 is the mean colour.
         """
-        return (images - self.get_buffer("_mean")).div_(self.get_buffer("_std"))
+        return self.normalise_(images.clone())
+
+    def normalise_(self, images: Tensor) -> Tensor:
+        """`normalise` in place."""
+        return images.sub_(self.get_buffer("_mean")).div_(self.get_buffer("_std"))
 
     def probe(self, size: int) -> int:
         """Measure the number of features at an input size.

@@ -5,7 +5,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..training.views import VIEWS
+
 SMALLEST_TILE = 4
+
+# View k shows at (i, j) the pixel (a, b) = (i, j), or (j, i) where _SWAPS; then a and b are counted from the other
+# end where _BACKWARDS says so.
+_SWAPS = torch.tensor([name in {"rot90", "rot270", "transpose", "antitranspose"} for name in VIEWS])
+_BACKWARDS = torch.tensor(
+    [
+        (
+            name in {"vflip", "rot180", "rot270", "antitranspose"},
+            name in {"hflip", "rot180", "rot90", "antitranspose"},
+        )
+        for name in VIEWS
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -72,22 +87,30 @@ class Layout:
         return self.size - self.grid * self.tile - (self.grid - 1) * self.gap
 
 
-def tile_lines(layout: Layout, tiles: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
+def tile_lines(
+    layout: Layout, tiles: Tensor, shifts: Tensor, k: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The picture's rows and columns that each tile shows.
+
+    A tile of the turned picture is a turned tile of the upright one: with `k` the lines are those of the
+    upright picture, rising, and what is read there has still to be turned.
 
     Args:
         layout: the geometry.
         tiles: (B, n) tiles 0..T - 1.
         shifts: (B, n, 2) whole shifts down and right, 0..jitter, of those tiles.
+        k: (B,) the views that the pictures are turned to before cutting, indices of `VIEWS`; None: upright.
 
     Returns:
         rows (B, n, t) and columns (B, n, t) in the picture, whole numbers in 0..picture - 1.
     """
-    line = torch.arange(layout.tile, device=tiles.device) + layout.gap // 2  # (t,)
-    corners = (
-        torch.stack([tiles // layout.grid, tiles % layout.grid], dim=-1) * layout.cell + shifts
-    )  # (B, n, 2)
-    lines = corners[..., None] + line  # (B, n, 2, t)
+    cells = torch.stack([tiles // layout.grid, tiles % layout.grid], dim=-1) * layout.cell
+    corners = cells + shifts + layout.gap // 2  # (B, n, 2)
+    if k is not None:
+        swap, backwards = (table.to(k.device)[k][:, None] for table in (_SWAPS, _BACKWARDS))
+        corners = torch.where(swap[..., None], corners.flip(-1), corners)
+        corners = torch.where(backwards, layout.picture - layout.tile - corners, corners)
+    lines = corners[..., None] + torch.arange(layout.tile, device=corners.device)  # (B, n, 2, t)
     return lines[:, :, 0], lines[:, :, 1]
 
 

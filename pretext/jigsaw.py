@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..backbones.timm_backbone import TimmBackbone
 from ..configs.pretext import JigsawOptions
-from ..training.augment import grey, random_boxes, sample_patches, shrink, uniform
+from ..training.augment import dihedral_, grey, random_boxes, sample_patches, shrink, uniform
 from .boards import (
     Layout,
     assemble,
@@ -71,27 +71,28 @@ class Jigsaw(nn.Module):
         """
         options, layout, device = self.options, self.layout, batch.device
         count, tiles = len(batch), layout.tiles
-        images = shrink(batch, layout.picture, options.crop[0])  # (B, C, H', W') in 0..1
-        height, width = images.shape[-2:]
-        boxes = random_boxes(count, height, width, options.crop, RATIO, generator)
         k = torch.randint(
             0, 8 if options.dihedral else 1, (count,), generator=generator, device=generator.device
         )
+        images = shrink(batch, layout.picture, options.crop[0])  # (B, C, H', W') in 0..1
+        height, width = images.shape[-2:]
+        boxes = random_boxes(count, height, width, options.crop, RATIO, generator)
         shape = (count, tiles, 2)
         shifts = torch.randint(0, layout.jitter + 1, shape, generator=generator, device=generator.device)
         unshuffled = options.unshuffled if self.training else 0.0
         perm = random_permutations(count, tiles, unshuffled, generator)
         drop = uniform(generator, (count,)) < options.colour_drop
 
-        rows, columns = (line.to(device, torch.float32) for line in tile_lines(layout, perm, shifts))
-        stack = sample_patches(images, boxes, layout.picture, rows, columns, k)  # (B, C, T, t, t)
+        rows, columns = (line.to(device, torch.float32) for line in tile_lines(layout, perm, shifts, k))
+        stack = sample_patches(images, boxes, layout.picture, rows, columns)  # (B, C, T, t, t)
+        stack = dihedral_(stack, k)
         colourless = drop.nonzero()[:, 0].to(device)
         if len(colourless):
             stack[colourless] = grey(stack[colourless]).expand(-1, stack.shape[1], -1, -1, -1)
         if options.tile_norm:
             stack = normalise_tiles(stack)
         else:
-            stack = self.backbone.normalise(stack.flatten(2, 3)).unflatten(2, (tiles, layout.tile))
+            self.backbone.normalise_(stack.flatten(2, 3))
         return {"boards": assemble(stack, layout), "perm": perm.to(device)}
 
     def forward(self, views: Mapping[str, Tensor]) -> Tensor:

@@ -17,12 +17,6 @@ from .views import VIEWS, apply_view
 _TRIES = 10
 _GREY = (0.2989, 0.587, 0.114)
 
-# View k shows the source pixel (row, column) = (a, b) at output (i, j): views from 4 on swap i and j first;
-# then a runs backwards where _BACK_ROWS, b where _BACK_COLUMNS.
-_SWAPS = torch.tensor([k >= 4 for k in range(8)])
-_BACK_ROWS = torch.tensor([name in {"vflip", "rot180", "rot270", "antitranspose"} for name in VIEWS])
-_BACK_COLUMNS = torch.tensor([name in {"hflip", "rot180", "rot90", "antitranspose"} for name in VIEWS])
-
 
 def uniform(
     generator: torch.Generator, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0
@@ -55,14 +49,36 @@ def augment_images(images: Tensor, options: HeadAugment, size: int, generator: t
         ValueError: `images` is not such a batch.
     """
     if options.crop == (1.0, 1.0):
-        k = _random_views(len(images), options, generator)
-        return colour_jitter(dihedral(resize(images, size), k), options.colour, generator)
-    sources = shrink(images, size, options.crop[0])  # (B, C, H, W)
-    height, width = sources.shape[-2:]
-    boxes = random_boxes(len(images), height, width, options.crop, options.ratio, generator)
-    crops = resized_crop(sources, boxes, size)  # (B, C, size, size)
-    k = _random_views(len(images), options, generator)
-    return colour_jitter(dihedral(crops, k), options.colour, generator)
+        crops = resize(images, size)
+    else:
+        sources = shrink(images, size, options.crop[0])  # (B, C, H', W')
+        height, width = sources.shape[-2:]
+        boxes = random_boxes(len(images), height, width, options.crop, options.ratio, generator)
+        crops = resized_crop(sources, boxes, size)
+    # Turned afterwards: turning the coordinates makes grid_sample, whose reads must then run backwards or across
+    # memory, three times as slow; turning the bytes before is slower too, since there are more of them.
+    turned = dihedral_(crops, random_views(len(images), options, generator))  # (B, C, size, size)
+    return colour_jitter(turned, options.colour, generator)
+
+
+def random_views(count: int, options: HeadAugment, generator: torch.Generator) -> Tensor:
+    """Draw a flip or turn for each sample, all allowed ones equally likely.
+
+    Args:
+        count: B samples.
+        options: which views are allowed.
+        generator: every draw comes from it.
+
+    Returns:
+        (B,) long on the generator's device: indices of `VIEWS`.
+    """
+    if options.dihedral:
+        return torch.randint(0, 8, (count,), generator=generator, device=generator.device)
+    k = torch.zeros(count, dtype=torch.long, device=generator.device)
+    for wanted, bit in ((options.hflip, 1), (options.vflip, 2)):
+        if wanted:
+            k += bit * torch.randint(0, 2, (count,), generator=generator, device=generator.device)
+    return k
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -169,34 +185,21 @@ def resized_crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
     return sample_patches(images, boxes, size, line, line)[:, :, 0]
 
 
-def sample_patches(
-    images: Tensor, boxes: Tensor, size: int, rows: Tensor, columns: Tensor, k: Tensor | None = None
-) -> Tensor:
-    """Read square patches of the cropped, resized and turned picture without making the picture.
+def sample_patches(images: Tensor, boxes: Tensor, size: int, rows: Tensor, columns: Tensor) -> Tensor:
+    """Read square patches of the cropped and resized picture without making the picture.
 
     Args:
         images: (B, C, H, W) float.
         boxes: (B, 4) top, left, height, width of the crop, pixels of the image.
         size: side of the picture that the crop is thought to be resized to, pixels.
-        rows: (B, n, s) float: s neighbouring rows, 0..size - 1, that patch n takes from the turned picture.
+        rows: (B, n, s) float: the rows, 0..size - 1, that patch n takes from the picture.
         columns: (B, n, s) float: its columns.
-        k: (B,) views to turn the picture into, indices of `VIEWS`; None: identity.
 
     Returns:
         (B, C, n, s, s) float.
     """
     count, patches, side = rows.shape
     top, left, height, width = boxes.to(images.device, images.dtype)[..., None, None].unbind(1)  # (B, 1, 1)
-    if k is not None:
-        # A patch of the turned picture is the turned patch of the upright one. Read that, its lines rising,
-        # and turn it afterwards: grid_sample takes three times as long where columns run backwards.
-        swap, back_rows, back_columns = (
-            table.to(k.device)[k].to(images.device)[:, None, None]
-            for table in (_SWAPS, _BACK_ROWS, _BACK_COLUMNS)
-        )
-        rows, columns = torch.where(swap, columns, rows), torch.where(swap, rows, columns)
-        rows = torch.where(back_rows, size - 1 - rows.flip(-1), rows)
-        columns = torch.where(back_columns, size - 1 - columns.flip(-1), columns)
 
     def unit(line: Tensor, start: Tensor, length: Tensor, pixels: int) -> Tensor:
         """Centres of picture pixels in the image, held at the border of the box, in grid_sample's -1..1."""
@@ -211,8 +214,7 @@ def sample_patches(
     odd = torch.tensor([0.0, 1.0], device=x.device, dtype=x.dtype).repeat(side)
     grid = torch.addcmul(across, y[..., None], odd).view(count, patches * side, side, 2)
     read = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    read = read.unflatten(2, (patches, side))  # (B, C, n, s, s)
-    return read if k is None else dihedral(read, k)
+    return read.unflatten(2, (patches, side))  # (B, C, n, s, s)
 
 
 def dihedral(images: Tensor, k: Tensor) -> Tensor:
@@ -225,15 +227,17 @@ def dihedral(images: Tensor, k: Tensor) -> Tensor:
     Returns:
         The same shape and values.
     """
+    return dihedral_(images.clone(), k)
+
+
+def dihedral_(images: Tensor, k: Tensor) -> Tensor:
+    """`dihedral` in place: fresh memory costs the processor more than the turning."""
     k = k.cpu()  # one wait for the device instead of one for each view
-    if not k.any():
-        return images
-    turned = torch.empty_like(images)
-    for value, name in enumerate(VIEWS):
+    for value, name in enumerate(VIEWS[1:], start=1):
         where = (k == value).nonzero()[:, 0].to(images.device)  # (samples of this view,)
         if len(where):
-            turned[where] = apply_view(images[where], name)
-    return turned
+            images[where] = apply_view(images.index_select(0, where), name)
+    return images
 
 
 def colour_jitter(images: Tensor, strengths: ColourJitter, generator: torch.Generator) -> Tensor:
@@ -322,16 +326,6 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
 
 def _each(values: Tensor, images: Tensor) -> Tensor:
     return values.to(images.device, images.dtype).view(-1, 1, 1, 1)
-
-
-def _random_views(count: int, options: HeadAugment, generator: torch.Generator) -> Tensor:
-    if options.dihedral:
-        return torch.randint(0, 8, (count,), generator=generator, device=generator.device)
-    k = torch.zeros(count, dtype=torch.long, device=generator.device)
-    for wanted, bit in ((options.hflip, 1), (options.vflip, 2)):
-        if wanted:
-            k += bit * torch.randint(0, 2, (count,), generator=generator, device=generator.device)
-    return k
 
 
 def _check_images(images: Tensor) -> None:

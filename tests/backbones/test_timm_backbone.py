@@ -78,7 +78,7 @@ def test_probing_leaves_mode_and_statistics_alone():
 
 def test_normalisation_is_that_of_the_pretrained_model():
     backbone = TimmBackbone("test_resnet", 3, 32)
-    assert backbone.mean == pytest.approx(backbone.net.pretrained_cfg["mean"])
+    assert backbone.mean == pytest.approx(timm.get_pretrained_cfg_value("test_resnet", "mean"))
     images = torch.rand(2, 3, 4, 4)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (backbone.mean, backbone.std))
     assert torch.allclose(backbone.normalise(images), (images - mean) / std)
@@ -93,7 +93,7 @@ def test_other_channel_counts_have_plain_statistics(channels: int):
 
 def test_a_vit_is_built_for_its_size_and_takes_others():
     backbone = TimmBackbone("test_vit", 3, 64).eval()
-    assert backbone.net.pos_embed.shape[1] == 16 + 1
+    assert backbone.net.get_parameter("pos_embed").shape[1] == 16 + 1
     assert backbone(torch.rand(1, 3, 96, 96)).shape == (1, backbone.dim)
 
 

@@ -73,9 +73,9 @@ def test_reading_tiles_straight_from_the_batch_equals_turning_then_cutting():
     batch = torch.randint(0, 256, (32, 3, jig.layout.picture, jig.layout.picture), dtype=torch.uint8)
     views = jig.views(batch, generator(7))
     draws = generator(7)
+    k = torch.randint(0, 8, (32,), generator=draws)
     for shape in ((32, 10), (32, 10), (32,), (32,)):  # the boxes, which crop (1, 1) leaves whole
         torch.rand(shape, generator=draws, dtype=torch.float64)
-    k = torch.randint(0, 8, (32,), generator=draws)
     shifts = torch.randint(0, 4, (32, 9, 2), generator=draws)
     perm = random_permutations(32, 9, 0.0, draws)
     tiles = cut(dihedral(batch / 255, k), jig.layout, perm, shifts)
