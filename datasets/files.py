@@ -18,6 +18,8 @@ from typing import Any, cast
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname()) or "host"
 _TEMPORARY = re.compile(r"^\..*\.tmp-(?P<host>[A-Za-z0-9]+)-(?P<pid>\d+)-[0-9a-f]+(\.[^.]*)?$")
+_UMASK = os.umask(0)
+os.umask(_UMASK)
 # A file written this recently may change again under the same time stamp: its digest is not remembered.
 _SETTLED_NS = 2_000_000_000
 
@@ -41,6 +43,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.parent / f".{path.stem}.tmp-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}"
     try:
         yield temporary
+        if temporary.is_file():
+            temporary.chmod(0o666 & ~_UMASK)  # some writers keep their files to the owner
         try:
             temporary.replace(path)
         except OSError:

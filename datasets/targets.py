@@ -20,9 +20,20 @@ from ..configs.schema import Task
 class Target(Protocol):
     """One task's target."""
 
-    name: str
-    loss: str
-    space: str
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        ...
+
+    @property
+    def loss(self) -> str:
+        """A name in `scoring.losses.LOSSES`."""
+        ...
+
+    @property
+    def space(self) -> str:
+        """What a decoded column holds: `value` or `probability`."""
+        ...
 
     @property
     def width(self) -> int:
@@ -266,9 +277,13 @@ def code_target(name: str, task: Task, frame: pd.DataFrame) -> Target:
 
 def restore_target(state: Mapping[str, Any]) -> Target:
     """The target that `Target.state` described."""
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in state.items()}
-    kind = KINDS[values.pop("kind")]
-    return kind(**{key: value for key, value in values.items() if key not in ("loss", "space")})
+    fixed = ("kind", "loss", "space")
+    values = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in state.items()
+        if key not in fixed
+    }
+    return KINDS[state["kind"]](**values)
 
 
 def class_label(value: object) -> str:

@@ -32,7 +32,7 @@ def check(
     overrides: Sequence[str] = (),
     *,
     quiet: bool = False,
-    allow_plugins: bool = True,
+    allow_plugins: bool = False,
 ) -> CheckReport:
     """Report broken, missing and duplicate images, the balance of the folds, and what a run costs.
 

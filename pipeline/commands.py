@@ -53,7 +53,7 @@ def run(
     folds: Iterable[int] | None = None,
     replace: bool = False,
     quiet: bool = False,
-    allow_plugins: bool = True,
+    allow_plugins: bool = False,
     until: str = "stack",
 ) -> RunResult:
     """Pretrain, fine-tune, export features, stack and write the submission; finished stages are not done again.
@@ -65,6 +65,7 @@ def run(
         folds: train only these folds; level 2 then waits for the others.
         replace: allow finished trainings to be replaced by ones with other values.
         quiet: print only what was asked for.
+        allow_plugins: load the plug-ins that the config of a run directory names: only one that you trust.
         until: the last group of stages to do: pretrain, finetune, features or stack.
 
     Raises:

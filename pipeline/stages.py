@@ -70,6 +70,8 @@ class Stages:
                 "images": self.workspace.images_digest(pretrain_ids(self.workspace, options, fold)),
                 "fold": fold,
             }
+            for plugin in self.config.plugins:
+                inputs[f"plugin {plugin}"] = file_digest(Path(plugin))
             if options.reuse is not None:
                 inputs["reused file"] = file_digest(reused_folder(options) / "backbone.safetensors")
             folder = f"pretext/{options.name}" + ("" if fold is None else f"/{fold_folder(fold)}")

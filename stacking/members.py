@@ -23,6 +23,7 @@ class Member:
     Args:
         task: its name.
         features: statistics over the views of each fold model.
+        space: what it predicts: values, probabilities, ...
         folds: the folds whose validation rows it predicted.
         oof: id → (O,) predictions in the units of the problem; None if the task does not decode to it.
         test: fold model → the same for test ids; None likewise.
@@ -31,6 +32,7 @@ class Member:
 
     task: str
     features: Features
+    space: str
     folds: frozenset[int]
     oof: pd.DataFrame | None
     test: dict[int, pd.DataFrame] | None
@@ -66,7 +68,7 @@ def read_member(predictions: Predictions, problem: Problem, plan: FoldPlan, stat
     folds = frozenset(int(fold) for fold in predictions.oof()["fold"].unique())
     matrix = _decoding(predictions, problem)
     if matrix is None:
-        return Member(predictions.task, features, folds, None, None, None)
+        return Member(predictions.task, features, predictions.space, folds, None, None, None)
 
     def decode(rows: pd.DataFrame) -> pd.DataFrame:
         by_model = rows.drop(columns=["role", "view"]).groupby(["id", "fold"], sort=False)
@@ -83,6 +85,7 @@ def read_member(predictions: Predictions, problem: Problem, plan: FoldPlan, stat
     return Member(
         predictions.task,
         features,
+        predictions.space,
         folds,
         oof.loc[:, outputs],
         {fold: test.loc[test["fold"] == fold, outputs] for fold in features.test_folds},

@@ -63,7 +63,9 @@ def compare_tasks(
     generator: np.random.Generator,
     resamples: int,
 ) -> list[Comparison]:
-    """Compare each task that is not stacked with each one that is, on the scored rows that both predicted.
+    """Compare each task that is not stacked with its like among those that are, on the scored rows that both predicted.
+
+    Its like are the stacked tasks that predict in the same space (values or probabilities), else all of them.
 
     Args:
         others: tasks that are not stacked (trained on some folds, or left out by name).
@@ -80,7 +82,8 @@ def compare_tasks(
     sign = 1 if problem.metric.greater_is_better else -1
     comparisons = []
     for other in others:
-        for member in members:
+        alike = [member for member in members if member.space == other.space]
+        for member in alike or members:
             if other.oof is None or member.oof is None:
                 continue
             rows = np.flatnonzero(pd.Index(problem.ids).isin(other.oof.index))

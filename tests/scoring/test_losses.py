@@ -15,7 +15,9 @@ def test_squared_error_is_torchs_by_row():
 def test_cross_entropy_is_torchs_for_hard_and_soft_labels():
     labels = torch.tensor([0, 1, 2, 3, 1, 1])
     hard = functional.one_hot(labels, 4).float()
-    torch.testing.assert_close(cross_entropy(OUTPUTS, hard), functional.cross_entropy(OUTPUTS, labels, reduction="none"))
+    torch.testing.assert_close(
+        cross_entropy(OUTPUTS, hard), functional.cross_entropy(OUTPUTS, labels, reduction="none")
+    )
     soft = torch.softmax(torch.arange(24.0).reshape(6, 4), dim=1)
     torch.testing.assert_close(cross_entropy(OUTPUTS, soft).mean(), functional.cross_entropy(OUTPUTS, soft))
 

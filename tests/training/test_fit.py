@@ -178,6 +178,6 @@ def test_clipping_bounds_the_step():
 
 
 def test_the_record_says_how_fast_and_how_long():
-    record = list(fit(start(epochs=2), Points(40)))[0]
+    record = next(fit(start(epochs=2), Points(40)))
     assert (record.epoch, record.epochs, record.step, record.steps) == (1, 2, 5, 10)
     assert record.images_per_second > 0 and 0 <= record.loader_share <= 1 and record.seconds_left > 0

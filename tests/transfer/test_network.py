@@ -1,5 +1,7 @@
 """The network of heads: its contract, its masks, its frozen stages, its views."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +21,7 @@ FRAME = pd.DataFrame({"year": [1900.0, 1910.0, 1950.0], "style": ["a", "b", "a"]
 IMAGES = torch.randint(0, 256, (3, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def targets() -> dict[str, Target]:
+def targets() -> Mapping[str, Target]:
     year = RegressionTarget("year", ("year",)).fit(FRAME)
     style = OnehotTarget("style", ("style",), ("a", "b"), None, False)
     return {"year": year, "style": style}
@@ -38,6 +40,11 @@ def network(frozen: str | list[str] = "none") -> HeadNetwork:
     )
 
 
+def excite(net: HeadNetwork, head: str) -> None:
+    """Give a head random weights: a new one is all zero."""
+    torch.nn.init.normal_(net.heads[head].get_parameter("weight"))
+
+
 def batch(year: list[float], style: list[list[float]]) -> dict:
     return {"images": IMAGES, "targets": {"year": torch.tensor(year)[:, None], "style": torch.tensor(style)}}
 
@@ -47,7 +54,7 @@ def full_batch() -> dict:
     return {"images": IMAGES, "targets": encoded}
 
 
-def step(net: HeadNetwork, given: dict) -> tuple[dict, dict]:
+def step(net: HeadNetwork, given: dict) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     views = net.views(given, torch.Generator().manual_seed(1))
     outputs = net(views)
     return outputs, net.loss(outputs, views)
@@ -72,8 +79,8 @@ def test_the_loss_is_the_weighted_sum_of_the_heads():
 def test_a_missing_label_costs_nothing_and_moves_nothing():
     nan = float("nan")
     net = network()
-    for head in net.heads.values():
-        torch.nn.init.normal_(head.weight)
+    for name in net.heads:
+        excite(net, name)
     _, some = step(net, batch([0.5, nan, nan], [[1.0, 0.0], [nan, nan], [0.0, 1.0]]))
     _, none = step(net, batch([nan] * 3, [[nan, nan]] * 3))
     assert some["loss"].isfinite() and none["loss"] == 0
@@ -115,7 +122,7 @@ def test_views_are_a_function_of_the_generator_only():
 def test_view_outputs_stand_at_the_place_of_their_view():
     """Slot [b, v] is image b under view v, as if each had been predicted alone."""
     net = network().eval()
-    torch.nn.init.normal_(net.heads["year"].weight)
+    excite(net, "year")
     with torch.inference_mode():
         together = net.view_outputs(IMAGES, list(VIEWS))["year"]
         assert together.shape == (3, 8, 1)
@@ -153,7 +160,7 @@ class TinyStore:
 
 def test_prediction_does_not_depend_on_the_batch():
     net = network()
-    torch.nn.init.normal_(net.heads["year"].weight)
+    excite(net, "year")
     machine = Machine("cpu", "fp32", False, 1)
     ids = np.array(["2", "0", "1"], dtype=object)
     outputs = [
@@ -166,7 +173,7 @@ def test_prediction_does_not_depend_on_the_batch():
 
 def test_networks_of_several_seeds_are_averaged_in_target_units():
     first, second = network(), network()
-    torch.nn.init.normal_(second.heads["style"].weight)
+    excite(second, "style")
     machine = Machine("cpu", "fp32", False, 1)
     ids = np.array(["0", "1"], dtype=object)
 

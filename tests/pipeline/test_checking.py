@@ -1,0 +1,92 @@
+"""`check` names what is wrong before anything is trained."""
+
+import shutil
+from pathlib import Path
+
+import jigstack
+import pandas as pd
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def flawed(museum: Path, tmp_path: Path) -> Path:
+    """The museum with a broken, an empty and a missing picture, and the same picture in two groups and in the test."""
+    root = tmp_path / "flawed"
+    shutil.copytree(museum, root)
+    photos = root / "photos"
+    (photos / "000.png").write_bytes(b"not a picture")
+    (photos / "001.png").write_bytes(b"")
+    (photos / "002.png").unlink()
+    for name in ("020", "030", "065"):
+        shutil.copy(photos / "010.png", photos / f"{name}.png")
+    return root
+
+
+def test_check_names_broken_empty_missing_and_repeated_pictures(
+    make_config, flawed: Path, capsys: pytest.CaptureFixture
+):
+    report = jigstack.check(make_config(data=make_config()["data"] | {"root": str(flawed)}))
+    codes = {finding.code for finding in report.data.findings}
+    assert {
+        "images-broken",
+        "images-empty",
+        "images-missing",
+        "duplicates-across-folds",
+        "duplicates-of-test",
+    } <= codes
+    by_code = {finding.code: finding for finding in report.data.findings}
+    assert by_code["images-broken"].ids == ("000",) and by_code["images-missing"].ids == ("002",)
+    printed = capsys.readouterr().out
+    assert "000" in printed and "shares" not in printed and "cost of a whole run" in printed
+    assert "target: " in printed and "fold" in printed
+
+
+def test_check_of_clean_data_finds_no_error_and_estimates_every_stage(
+    make_config, capsys: pytest.CaptureFixture
+):
+    report = jigstack.check(make_config())
+    assert not report.data.failed
+    assert set(report.cost.seconds) == {
+        "pretrain/jig",
+        *(f"{stage}/era+kind/fold{fold}" for stage in ("finetune", "predict") for fold in range(3)),
+    }
+    assert all(seconds > 0 for seconds in report.cost.seconds.values())
+    assert report.cost.memory > 1e7 and report.cost.disk > 78 * 3 * 64**2
+    assert "no errors" in capsys.readouterr().out
+
+
+def test_check_leaves_no_run_directory(make_config):
+    config = make_config()
+    jigstack.check(config, quiet=True)
+    assert not (Path(config["runs"]) / "trial").exists()
+
+
+def test_no_readable_picture_at_all_is_an_error(make_config, museum: Path, tmp_path: Path):
+    root = tmp_path / "empty"
+    (root / "photos").mkdir(parents=True)
+    for name in ("train.csv", "test.csv"):
+        shutil.copy(museum / name, root / name)
+    Image.new("RGB", (8, 8)).save(root / "photos" / "extra.png")
+    data = make_config()["data"] | {"root": str(root)}
+    assert jigstack.check(make_config(data=data), quiet=True).data.failed
+    with pytest.raises(ValueError, match="expected at least 4 readable images, received 1"):
+        jigstack.run(make_config(data=data), quiet=True)
+
+
+def test_a_column_that_is_not_there_is_named_with_the_key(make_config, museum: Path):
+    folds = {"scheme": "group", "n": 3, "group": "serie"}
+    with pytest.raises(ValueError, match=r"folds.group: .*'serie'.*series"):
+        jigstack.check(make_config(folds=folds), quiet=True)
+
+
+def test_a_data_root_that_is_not_there_is_named_whole(make_config):
+    data = make_config()["data"] | {"root": "nowhere/at/all"}
+    with pytest.raises(ValueError, match=r"data.root: expected a directory, received '.*/nowhere/at/all'"):
+        jigstack.check(make_config(data=data), quiet=True)
+
+
+def test_ids_keep_their_zeros(make_config, museum: Path):
+    assert pd.read_csv(museum / "train.csv", dtype=str)["id"].tolist()[0] == "000"
+    report = jigstack.check(make_config(), quiet=True)
+    assert not [finding for finding in report.data.findings if finding.code == "images-missing"]

@@ -1,0 +1,71 @@
+"""Keys, finished stages, and what changed."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jigstack.pipeline.manifest import Job, Manifest, Stage
+from jigstack.pipeline.run_directory import RunDirectory
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-99, 99), st.text(max_size=5)),
+    lambda inner: st.lists(inner, max_size=3),
+)
+
+
+def stage(run: Path | None = None, **inputs: object) -> Stage:
+    if run is not None:
+        (run / "pretext/jig").mkdir(parents=True, exist_ok=True)
+        (run / "pretext/jig/weights").write_text("12345")
+    return Stage(Job("pretrain", "jig"), "pretext/jig", {"epochs": 3, **inputs}, ["weights"], training=True)
+
+
+@given(
+    st.dictionaries(st.text(max_size=4), values, max_size=4),
+    st.dictionaries(st.text(max_size=4), values, max_size=4),
+)
+def test_equal_inputs_equal_keys_and_other_inputs_other_keys(one: dict, other: dict):
+    first, second = (Stage(Job("stack", "t"), ".", inputs, []) for inputs in (one, other))
+    same = repr(sorted(one.items())) == repr(sorted(other.items()))
+    assert (first.key == second.key) == same
+
+
+def test_names_follow_stage_name_and_fold():
+    assert stage().name == "pretrain/jig"
+    assert Stage(Job("finetune", "a+b", 2), "x", {}, []).name == "finetune/a+b/fold2"
+    assert Stage(Job("finetune", "a+b", -1), "x", {}, []).name == "finetune/a+b/refit"
+
+
+def test_a_stage_is_done_until_a_value_or_a_file_changes(tmp_path: Path):
+    manifest = Manifest(tmp_path)
+    assert not manifest.done(stage(tmp_path))
+    manifest.record(stage(tmp_path), 1.5, "cpu")
+    again = Manifest(tmp_path)
+    assert again.done(stage()) and not again.done(stage(epochs=4))
+    (tmp_path / "pretext/jig/weights").write_text("123")
+    assert not again.done(stage())
+
+
+def test_changes_are_told_value_by_value(tmp_path: Path):
+    manifest = Manifest(tmp_path)
+    manifest.record(stage(tmp_path, crop=(0.5, 1.0)), 1.0, "cpu")
+    again = Manifest(tmp_path)
+    assert again.changes(stage(crop=(0.5, 1.0))) == []
+    assert again.changes(stage(epochs=4, crop=(0.6, 1.0))) == [
+        "crop: [0.5, 1.0] → (0.6, 1.0)",
+        "epochs: 3 → 4",
+    ]
+
+
+def test_a_stage_that_did_not_write_what_it_announced_is_not_noted(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        Manifest(tmp_path).record(stage(), 1.0, "cpu")
+
+
+def test_a_damaged_result_is_not_taken_from_another_run(tmp_path: Path):
+    one, two = RunDirectory(tmp_path / "one"), RunDirectory(tmp_path / "two")
+    one.manifest.record(stage(one.path), 1.0, "cpu")
+    assert two.find_elsewhere(stage()) is not None and one.find_elsewhere(stage()) is None
+    (one.path / "pretext/jig/weights").write_text("")
+    assert two.find_elsewhere(stage()) is None
