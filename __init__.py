@@ -19,7 +19,17 @@ _PUBLIC = {
     "stack": ".pipeline",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = [
+    "__version__",
+    "check",
+    "features",
+    "finetune",
+    "load_config",
+    "pretrain",
+    "run",
+    "sample",
+    "stack",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -67,6 +67,10 @@ class Target(Protocol):
         """(N, D) raw outputs to (N, len(columns)) float32 in the units of the table."""
         ...
 
+    def absent(self, frame: pd.DataFrame) -> list[str]:
+        """Classes that these rows lack; their columns stay."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
         ...
@@ -137,6 +141,9 @@ class RegressionTarget:
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         values = outputs.astype(np.float64) * self.scale + self.mean
         return (values if self.range is None else np.clip(values, *self.range)).astype(np.float32)
+
+    def absent(self, frame: pd.DataFrame) -> list[str]:
+        return []
 
     def state(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -236,7 +243,6 @@ class OnehotTarget:
         return self
 
     def absent(self, frame: pd.DataFrame) -> list[str]:
-        """Classes that these rows lack; they keep their column."""
         present = {class_label(value) for value in frame[self.inputs[0]].dropna()}
         return [label for label in self.labels if label not in present]
 

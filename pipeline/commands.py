@@ -24,6 +24,11 @@ from .stages import Stages
 from .workspace import Workspace
 
 GROUPS = ("pretrain", "finetune", "features", "stack")
+WROTE = {
+    "pretrain": "checkpoints in {path}/pretext; next: jigstack finetune with the same arguments",
+    "finetune": "heads in {path}/transfer; next: jigstack features with the same arguments",
+    "features": "predictions and features in {path}; next: jigstack stack with the same arguments",
+}
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,11 @@ def run(
             if stage.name in elsewhere:
                 directory.link(stage, *elsewhere[stage.name])
         work = Work(workspace, stages, directory.path, console, stop)
-        _compute(work, directory, todo)
+        try:
+            _compute(work, directory, todo)
+        except KeyboardInterrupt:
+            directory.log("interrupted", command=until)
+            raise
         result = RunResult(
             directory.path,
             computed=[stage.name for stage in todo],
@@ -113,6 +122,8 @@ def run(
         )
         if until == "stack":
             result = _finish(work, directory, result)
+        else:
+            console.say(WROTE[until].format(path=directory.path))
         directory.log("finished", command=until, seconds=round(time.perf_counter() - began, 1))
         return result
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..datasets.files import read_json
 from ..datasets.predictions import Predictions
 from ..pretext.pretrain import PretrainWork, pretrain
 from ..stacking import stack_target
@@ -121,6 +122,8 @@ def fold_work(workspace: Workspace, run: Path, job: Job) -> FoldWork:
 def _finetune(work: Work, stage: Stage) -> None:
     job = fold_work(work.workspace, work.run, stage.job)
     finetune_fold(job, work.folder(stage), stage.key, work.reporter(stage), work.stop.__bool__)
+    for task, classes in read_json(work.folder(stage) / "head.json")["absent_classes"].items():
+        work.console.say(f"warning: {stage.name}: no training row of {task} has class {', '.join(classes)}")
 
 
 def _predict(work: Work, stage: Stage) -> None:

@@ -49,6 +49,8 @@ class Workspace:
         self.smoke = smoke
         if smoke:
             config = smoke_config(config)
+        if not config.pretext and not config.tasks:
+            raise UserError("config: expected a pretext or a task, received neither: there is nothing to do")
         self.machine = resolve_machine(config)
         data = config.data
         root = Path(data.root)

@@ -111,9 +111,7 @@ def pretrain(
         torch.arange(min(PREVIEW_BOARDS, len(held)))
     )
     method.eval()
-    picture = method.preview(
-        shown.to(work.machine.device), generator(work.seed, "preview")
-    )
+    picture = method.preview(shown.to(work.machine.device), generator(work.seed, "preview"))
     with atomic(folder / "preview.png") as temporary:
         picture.save(temporary, format="PNG")
     write_json(folder / "history.json", training.history)

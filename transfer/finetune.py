@@ -98,59 +98,66 @@ def finetune_fold(
     history: dict[str, list[dict[str, Any]]] = {}
     card: dict[str, Any] = {}
     for number in range(work.transfer.seeds):
-        done, checkpoint = folder / _weights(number), folder / "last.ckpt"
         network = start_network(work, targets, number)
         card = network.backbone.card()
-        if done.exists() and _belongs(done, key):
+        path = folder / _weights(number)
+        if path.exists() and _belongs(path, key):
             history[str(number)] = read_json(histories)[str(number)]
             continue
         training = _training(work, network, number)
-        sources = [
-            LabelledImages(
-                work.store,
-                part,
-                {name: target.encode(work.frame.loc[part]) for name, target in targets.items()},
-            )
-            for part in (ids, held)
-        ]
-        part_key = f"{key}/{number}"
-        training.resume(checkpoint, part_key)
-        best = _Best(folder / f"best{number}.safetensors", part_key)
-        for record in fit(training, sources[0], stop):
-            if stopping is not None and record.kind == "epoch":
-                loss = held_loss(training.averaged, sources[1], work.machine)
-                record = replace(record, scalars={**record.scalars, "held_loss": loss})
-                best.see(record.epoch, loss, training.averaged)
-            training.note(record)
-            training.save(checkpoint, part_key)
-            report(record)
-            if record.kind == "interrupted" or (stop() and record.step < record.steps):
-                raise Interrupted
-            if stopping is not None and best.waited(record.epoch) >= stopping.patience:
-                break
-        weights = best.weights() if stopping is not None else training.averaged.state_dict()
+        best = _Best(folder / f"best{number}.safetensors", f"{key}/{number}")
+        _train(work, training, best, ids, held, folder / "last.ckpt", report, stop)
         history[str(number)] = training.history
         write_json(histories, history)  # before the weights: who finds these finds their history
-        _save_weights(weights, done, key)
+        _save_weights(best.weights() if stopping else training.averaged.state_dict(), path, key)
         best.remove()
-    absent = {
-        name: missing
-        for name, target in targets.items()
-        if hasattr(target, "absent") and (missing := target.absent(rows))  # pyright: ignore[reportAttributeAccessIssue]
-    }
     write_json(
         folder / "head.json",
         {
             "targets": {name: target.state() for name, target in targets.items()},
-            "backbone": work.backbone.model_dump(),
             "card": card,
-            "channels": work.store.channels,
-            "size": work.shared.size,
             "rows": len(ids),
-            "absent_classes": absent,
+            "absent_classes": {
+                name: missing for name, target in targets.items() if (missing := target.absent(rows))
+            },
         },
     )
     (folder / "last.ckpt").unlink(missing_ok=True)
+
+
+def _train(
+    work: FoldWork,
+    training: Training,
+    best: "_Best",
+    ids: np.ndarray,
+    held: np.ndarray,
+    checkpoint: Path,
+    report: Callable[[Record], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Train one network to the end, or until the held rows have not improved for `patience` epochs."""
+    targets, stopping = training.method.targets, work.shared.early_stopping
+    source, watched = (
+        LabelledImages(
+            work.store, part, {name: target.encode(work.frame.loc[part]) for name, target in targets.items()}
+        )
+        for part in (ids, held)
+    )
+    training.resume(checkpoint, best.key)
+    if stopping is not None and best.waited(len(training.history)) >= stopping.patience:
+        return  # it had stopped already when it was killed
+    for record in fit(training, source, stop):
+        if stopping is not None and record.kind == "epoch":
+            loss = held_loss(training.averaged, watched, work.machine)
+            record = replace(record, scalars={**record.scalars, "held_loss": loss})
+            best.see(record.epoch, loss, training.averaged)
+        training.note(record)
+        training.save(checkpoint, best.key)
+        report(record)
+        if record.kind == "interrupted" or (stop() and record.step < record.steps):
+            raise Interrupted
+        if stopping is not None and best.waited(record.epoch) >= stopping.patience:
+            return
 
 
 def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> HeadNetwork:

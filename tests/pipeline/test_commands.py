@@ -243,6 +243,33 @@ def test_an_unknown_stage_to_freeze_is_named(make_config):
         run(make_config(), "tasks.era.freeze=[layer9]", "tasks.kind.freeze=[layer9]")
 
 
+def test_views_that_training_never_showed_are_warned_of(make_config, capsys: pytest.CaptureFixture):
+    jigstack.run(make_config(), ["features.views=[identity, rot90]"], until="pretrain")
+    printed = capsys.readouterr().out
+    assert "warning: features.views contains rot90, which the training of era never shows" in printed
+    jigstack.run(make_config(name="turned"), ["features.views=hflip"], until="pretrain")
+    assert "never shows" not in capsys.readouterr().out
+
+
+def test_a_class_absent_from_a_folds_training_part_is_named_and_keeps_its_column(
+    make_config, museum: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    import shutil
+
+    root = tmp_path / "museum"
+    shutil.copytree(museum, root)
+    table = pd.read_csv(root / "train.csv", dtype={"id": str})
+    table["rare"] = ["odd" if series == "s0" else "usual" for series in table["series"]]
+    table.to_csv(root / "train.csv", index=False)
+    tasks = {
+        "rare": make_config()["tasks"]["kind"] | {"columns": ["rare"]},
+        "era": make_config()["tasks"]["era"],
+    }
+    result = jigstack.run(make_config(tasks=tasks, data=make_config()["data"] | {"root": str(root)}))
+    assert "no training row of rare has class odd" in capsys.readouterr().out
+    assert Predictions.read(result.path / "predictions/rare.parquet").columns == ("rare.p0", "rare.p1")
+
+
 def test_without_test_rows_every_fold_is_pretrained_without_its_validation_groups(make_config, museum: Path):
     data = make_config()["data"] | {"test": [], "unlabelled": []}
     result = run(make_config(data=data))
@@ -341,9 +368,7 @@ def start_process(config: dict[str, Any], folder: Path) -> tuple[subprocess.Pope
 def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
-        assert process.poll() is None, (
-            f"ended before {path.name} was there:\n{process.stdout.read().decode()}"
-        )
+        assert process.poll() is None, f"ended before {path.name} was there"
         assert time.monotonic() < end, f"no {path} after {seconds} s"
         time.sleep(0.002)
 
