@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..datasets.files import digest, read_json, write_json
+from ..datasets.files import content_digests, digest, read_json, write_json
 
 FILE = "manifest.json"
 
@@ -54,11 +54,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Entry:
-    """One finished stage."""
+    """One finished stage; an output is {path: {size: bytes, sha256: the first 32 digits}}."""
 
     key: str
     inputs: dict[str, Any]
-    outputs: dict[str, int]
+    outputs: dict[str, dict[str, Any]]
     seconds: float
     device: str
     finished: str
@@ -82,8 +82,8 @@ class Manifest:
     def intact(self, entry: Entry) -> bool:
         """Whether the files of an entry are all there in full size."""
         return all(
-            (self.run / path).is_file() and (self.run / path).stat().st_size == size
-            for path, size in entry.outputs.items()
+            (path := self.run / name).is_file() and path.stat().st_size == output["size"]
+            for name, output in entry.outputs.items()
         )
 
     def record(self, stage: Stage, seconds: float, device: str) -> None:
@@ -93,7 +93,11 @@ class Manifest:
             FileNotFoundError: it did not write an output that it announced.
         """
         paths = [f"{stage.folder}/{name}" for name in stage.outputs]
-        outputs = {path: (self.run / path).stat().st_size for path in paths}
+        digests = content_digests([self.run / path for path in paths])
+        outputs = {
+            path: {"size": (self.run / path).stat().st_size, "sha256": sha}
+            for path, sha in zip(paths, digests, strict=True)
+        }
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         self.entries[stage.name] = Entry(
             stage.key, dict(stage.inputs), outputs, round(seconds, 3), device, finished
