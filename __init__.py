@@ -4,9 +4,13 @@ The public names are imported lazily, so that ``import jigstack`` costs neither 
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
+
+if TYPE_CHECKING:
+    from .configs import load_config
+    from .pipeline import check, features, finetune, pretrain, run, sample, stack
 
 _PUBLIC = {
     "load_config": ".configs",

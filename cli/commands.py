@@ -130,7 +130,8 @@ def pretrain(
 
     \b
     Examples:
-      jigstack pretrain my.yamln      jigstack pretrain my.yaml pretext.jig.epochs=50 --replace
+      jigstack pretrain my.yaml
+      jigstack pretrain my.yaml pretext.jig.epochs=50 --replace
     """
     with told_plainly(debug):
         from .. import pipeline
@@ -163,7 +164,8 @@ def finetune(
 
     \b
     Examples:
-      jigstack finetune my.yamln      jigstack finetune my.yaml --folds 0,2
+      jigstack finetune my.yaml
+      jigstack finetune my.yaml --folds 0,2
     """
     with told_plainly(debug):
         from .. import pipeline
@@ -263,7 +265,9 @@ def check(
     with told_plainly(debug):
         from .. import pipeline
 
-        pipeline.check(config, overrides or (), allow_plugins=allow_plugins, quiet=quiet)
+        report = pipeline.check(config, overrides or (), allow_plugins=allow_plugins, quiet=quiet)
+    if report.data.failed:
+        raise typer.Exit(2)
 
 
 @app.command()

@@ -100,7 +100,8 @@ def _read(source: "str | Path | Mapping[str, Any] | Config") -> tuple[str, Docum
     if isinstance(source, Mapping):
         return "config", Document(copy.deepcopy(dict(source))), False
     path = Path(source)
-    if path.is_dir():
+    directory = path.is_dir()
+    if directory:
         path = path / "config.yaml"
     name = str(path)
     try:
@@ -113,7 +114,8 @@ def _read(source: "str | Path | Mapping[str, Any] | Config") -> tuple[str, Docum
         )
     except OSError as error:
         return name, Document(problems=[_missing_file(path, error)]), False
-    return name, read_document(text, name), any((path.parent / file).exists() for file in _RUN_FILES)
+    in_run = directory or any((path.parent / file).exists() for file in _RUN_FILES)
+    return name, read_document(text, name), in_run
 
 
 def _missing_file(path: Path, error: OSError) -> Problem:

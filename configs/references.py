@@ -10,7 +10,11 @@ from .schema import HEAD_OPTIONS, Config, Pretext, Task
 from .validation import validate
 
 RUNGS = ("best", "constant", "mean")
-"""Words that `submit` knows beside models and tasks, so that no task may be called so."""
+"""Words that `submit` knows beside models and tasks."""
+TAKEN = (*RUNGS, "ridge", "lightgbm")
+"""Rungs of the ladder, so that no task may be called so."""
+NOT_A_PRETEXT = ("scratch", "pretrained")
+"""What `init` and `weights` already mean."""
 
 
 def find_problems(config: Config, broken: Sequence[KeyPath] = ()) -> list[Problem]:
@@ -54,6 +58,9 @@ def _full(options: type[Options], owner: Pretext | Task) -> dict[str, object]:
 def _pretext_names(config: Config) -> Iterator[Problem]:
     seen: dict[str, int] = {}
     for index, pretext in enumerate(config.pretext):
+        if pretext.name in NOT_A_PRETEXT:
+            words = ", ".join(NOT_A_PRETEXT)
+            yield Problem(("pretext", index, "name"), f"a name other than {words}", shown(pretext.name))
         if pretext.name in seen:
             first = f"pretext.{seen[pretext.name]}"
             yield Problem(
@@ -90,9 +97,9 @@ def _head_options(config: Config) -> Iterator[Problem]:
 
 def _task_names(config: Config) -> Iterator[Problem]:
     for name in config.tasks:
-        if name in RUNGS:
+        if name in TAKEN:
             yield Problem(
-                ("tasks", name), f"a name other than {', '.join(RUNGS)}, which are rungs of the ladder", name
+                ("tasks", name), f"a name other than {', '.join(TAKEN)}, which are rungs of the ladder", name
             )
 
 
@@ -184,11 +191,11 @@ def _task_folds(config: Config) -> Iterator[Problem]:
 
 
 def _members(config: Config) -> Iterator[Problem]:
-    whole = [name for name, task in config.tasks.items() if task.folds == "auto"]
+    whole = [name for name, task in config.tasks.items() if _all_folds(config, task)]
     listed = ", ".join(whole) or "there is none"
     for name, stack in config.stack.items():
         if not stack.members and not whole:
-            yield Problem(("stack", name, "members"), "at least one task with folds: auto", "none")
+            yield Problem(("stack", name, "members"), "at least one task trained on all folds", "none")
         for index, member in enumerate(stack.members):
             if member not in whole:
                 why = (
@@ -204,10 +211,18 @@ def _members(config: Config) -> Iterator[Problem]:
                 )
 
 
+def _all_folds(config: Config, task: Task) -> bool:
+    """Whether a task is trained on every fold; of the user's own folds the table must say how many there are."""
+    if task.folds == "auto" or config.folds.scheme == "column":
+        return True
+    return set(task.folds) >= set(range(1 if config.folds.scheme == "holdout" else config.folds.n))
+
+
 def _submit(config: Config) -> Iterator[Problem]:
     for name, stack in config.stack.items():
-        rungs = [*RUNGS, *stack.models, *(stack.members or config.tasks)]
-        if stack.submit.partition(".")[0] not in rungs:
+        tasks = stack.members or list(config.tasks)
+        rungs = [*RUNGS, *stack.models, *tasks, *(f"{task}~ridge" for task in tasks)]
+        if stack.submit not in rungs:
             yield Problem(
                 ("stack", name, "submit"),
                 f"one of {', '.join(rungs)}",

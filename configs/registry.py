@@ -21,7 +21,7 @@ PRETEXTS: dict[str, Entry] = {
     "jigsaw": Entry(options="configs.pretext:JigsawOptions", implementation="pretext.jigsaw:Jigsaw"),
 }
 
-_BUILT_IN = frozenset(PRETEXTS)
+BUILT_IN = frozenset(PRETEXTS)
 
 
 def options_class(kind: str) -> Any:
@@ -59,7 +59,7 @@ def register_pretext(name: str, *, options: type, implementation: type) -> None:
         raise UserError(
             f"options: expected a subclass of jigstack.configs.heads.Options, received {options!r}"
         )
-    if name in _BUILT_IN:
+    if name in BUILT_IN:
         raise UserError(
             f"name: expected one that jigstack does not use itself, received {name!r}; choose another"
         )

@@ -88,6 +88,16 @@ class Folds(Section):
         missing = [key for key in needs.get(self.scheme, []) if getattr(self, key) is None]
         if missing:
             raise ValueError(f"{' and '.join(missing)} to be given with scheme: {self.scheme}")
+        read_by = {
+            "group": ("group", "stratified_group", "holdout"),
+            "stratify": ("stratified", "stratified_group", "holdout"),
+            "column": ("column",),
+        }
+        for key, schemes in read_by.items():
+            if getattr(self, key) is not None and self.scheme not in schemes:
+                raise ValueError(
+                    f"{key} left out with scheme: {self.scheme}, which does not read it; {' and '.join(schemes)} do"
+                )
         return self
 
 
@@ -157,7 +167,7 @@ class Task(Optimisation):
     """Learning-rate factor from each stage to the one below it."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of this head's loss in a joint network."""
-    folds: Auto | list[Annotated[int, Field(ge=0)]] = "auto"
+    folds: Auto | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = "auto"
     """The folds to train, `auto`: all. A task without all folds is compared but never stacked."""
     augment: HeadAugment = HeadAugment()
     early_stopping: EarlyStopping | None = None

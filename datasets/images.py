@@ -104,7 +104,7 @@ def glob_images(patterns: Sequence[str], root: str | os.PathLike[str]) -> list[P
         hits = {hit for hit in hits if hit.suffix.lower() in SUFFIXES}
         if not hits:
             raise ValueError(
-                f"unlabelled: expected a glob of images ({', '.join(SUFFIXES)})below {base}, received "
+                f"unlabelled: expected a glob of images ({', '.join(SUFFIXES)}) below {base}, received "
                 f"{pattern!r}, which names none. Write for example extra/**/*.jpg."
             )
         found |= hits

@@ -188,13 +188,13 @@ def _read_file(path: str | os.PathLike[str], id: str, text: tuple[str, ...] = ()
         raise ValueError(
             f"{path}: expected a file, received a path where none is.{did_you_mean(path.name, neighbours)}"
         )
+    separator = "\t" if ".tsv" in lower else ","
     try:
         if lower.endswith(_PARQUET):
             frame = pq.read_table(path).to_pandas()
             # pandas writes a named index as a column, or as a range in the metadata: a column it is.
             frame = frame.reset_index(drop=all(name is None for name in frame.index.names))
         else:
-            separator = "\t" if ".tsv" in lower else ","
             # Without index_col=False a comma too many would turn the ids into an unnamed index.
             frame = pd.read_csv(path, sep=separator, encoding="utf-8-sig", low_memory=False, index_col=False)
             # A second pass reads the text columns raw: neither 007 nor NA may be interpreted.
@@ -208,11 +208,16 @@ def _read_file(path: str | os.PathLike[str], id: str, text: tuple[str, ...] = ()
                 dtype=str,
                 na_filter=False,
             )[raw]
+    except pd.errors.ParserError as error:
+        raise ValueError(
+            f"{path}: expected a CSV separated by {separator!r}, received lines of different lengths ({error}); "
+            "separated by ';'? Save it with commas, or with tabs as .tsv."
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: expected UTF-8 text, received other bytes ({error}). Re-save it as UTF-8."
         ) from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError) as error:
+    except (pd.errors.EmptyDataError, OSError) as error:
         raise ValueError(f"{path}: expected a readable table, received: {error}") from error
     frame.columns = [str(name) for name in frame.columns]
     if id not in frame.columns:

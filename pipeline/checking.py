@@ -10,8 +10,11 @@ from ..datasets.inspect import DataReport, class_balance, report_data
 from .console import Console, duration
 from .estimate import Estimate, estimate
 from .ladders import aligned
+from .preflight import preflight
 from .stages import Stages
 from .workspace import Workspace
+
+SHOWN_IDS = 5  # as many as a finding's message names
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,16 @@ def check(
         UserError: the config or the tables cannot be used at all.
     """
     console = Console(quiet)
-    loaded = (
-        config
-        if isinstance(config, Config) and not overrides
-        else load_config(config, overrides, allow_plugins=allow_plugins)
-    )
-    workspace = Workspace(loaded)
+    workspace = Workspace(load_config(config, overrides, allow_plugins=allow_plugins))
+    preflight(workspace)
     console.say(f"{workspace.config.name}: {workspace.summary}")
     store = workspace.store(lambda done, total: console.counting("decode images", done, total))
     data = report_data(workspace.train, workspace.test, store, workspace.plan, workspace.extra.tolist())
     console.say(", ".join(f"{count:,} {name}" for name, count in data.counts.items()))
     for finding in data.findings:
         console.say(f"{finding.severity}: {finding.message}")
+        if len(finding.ids) > SHOWN_IDS:
+            console.say(f"  all {len(finding.ids)}: {', '.join(finding.ids)}")
     columns = {column for task in workspace.config.tasks.values() for column in task.columns}
     for column, shares in class_balance(workspace.train, sorted(columns)).items():
         console.say(f"{column}: " + ", ".join(f"{value} {share:.3g}" for value, share in shares.items()))

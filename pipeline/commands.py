@@ -1,5 +1,6 @@
 """The commands as functions: `jigstack.run(config)` and its parts."""
 
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import Any
 from ..configs import Config, load_config, to_yaml
 from ..configs.errors import UserError
 from ..datasets.files import atomic
+from ..datasets.tables import check_tables
 from ..stacking import Ladder
 from ..training.interrupt import stop_signal
 from ..training.launch import InProcess
@@ -18,7 +20,9 @@ from .estimate import estimate
 from .jobs import Work, execute
 from .ladders import read_ladders, say_ladder, say_scores, write_run_submissions
 from .manifest import Stage
+from .preflight import preflight
 from .report import write_report
+from .reuse import check_files
 from .run_directory import RunDirectory
 from .stages import Stages
 from .workspace import Workspace
@@ -78,13 +82,9 @@ def run(
         Interrupted: asked to stop; the same command goes on from the checkpoint.
     """
     console = Console(quiet)
-    loaded = (
-        config
-        if isinstance(config, Config) and not overrides
-        else load_config(config, overrides, allow_plugins=allow_plugins)
-    )
     began = time.perf_counter()
-    workspace = Workspace(loaded, smoke=smoke)
+    workspace = Workspace(load_config(config, overrides, allow_plugins=allow_plugins), smoke=smoke)
+    preflight(workspace)
     directory = RunDirectory(workspace.run_path)
     with ExitStack() as stack:
         stack.enter_context(directory.locked())
@@ -108,6 +108,8 @@ def run(
         for stage in missing:
             if stage.name in elsewhere:
                 directory.link(stage, *elsewhere[stage.name])
+        for line in check_files(workspace):
+            console.say(line)
         work = Work(workspace, stages, directory.path, console, stop)
         try:
             _compute(work, directory, todo)
@@ -212,6 +214,8 @@ def _describe(
                 f"(augment.dihedral: "
                 f"{str(task.augment.dihedral).lower()}); such views usually predict worse"
             )
+    for finding in check_tables(workspace.train, workspace.test):
+        console.say(f"{finding.severity}: {finding.message}")
     for stage in config.pretext:
         if stage.scope == "asymmetric":
             console.say(
@@ -246,6 +250,10 @@ def unseen_of(workspace: Workspace, task: Any) -> list[str]:
 def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None:
     """Run the jobs in order, noting each as soon as it is finished."""
     console, workspace = work.console, work.workspace
+    if any(stage.job.stage in ("features", "stack") for stage in todo):
+        # What was submitted before no longer belongs to what will lie beside it.
+        shutil.rmtree(directory.path / "submissions", ignore_errors=True)
+        (directory.path / "submission.csv").unlink(missing_ok=True)
     if any(stage.job.stage in ("pretrain", "finetune", "predict") for stage in todo):
         store = workspace.store(lambda done, total: console.counting("decode images", done, total))
         unreadable = store.problems
@@ -264,13 +272,14 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
         if work.stop:
             raise KeyboardInterrupt
         directory.log("started", stage=stage.name, key=stage.key)
+        directory.manifest.forget(stage)
         started = time.perf_counter()
         execute(work, stage)
         return stage, time.perf_counter() - started
 
     for stage, seconds in InProcess().map(timed, todo):
-        directory.manifest.record(stage, seconds, workspace.machine.device)
         directory.merge_log(stage)
+        directory.manifest.record(stage, seconds, workspace.machine.device)
         directory.log("done", stage=stage.name, seconds=round(seconds, 3))
 
 
@@ -289,7 +298,9 @@ def _finish(work: Work, directory: RunDirectory, result: RunResult) -> RunResult
         say_ladder(work, ladder)
     submission = write_run_submissions(work, ladders)
     report = write_report(work, ladders)
-    where = [f"features {directory.path / 'features'}", f"report {report}"]
+    where = [f"report {report}"]
+    if work.stages.features:
+        where.insert(0, f"features {directory.path / 'features'}")
     if submission is not None:
         where.insert(0, f"submission {submission}")
     console.say(" · ".join(where), always=True)

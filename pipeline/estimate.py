@@ -22,8 +22,13 @@ TIMED_STEPS = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of each stage, the peak memory of this process after a trial step, and the disk the run will take, in
-    bytes."""
+    """What a run takes.
+
+    Attributes:
+        seconds: of each stage.
+        memory: peak of this process after a trial step, on the host, in bytes.
+        disk: what the run will take, in bytes.
+    """
 
     seconds: dict[str, float]
     memory: int
@@ -100,7 +105,7 @@ def time_pretext(stages: Stages, name: str) -> tuple[float, int]:
     method = implementation(options.kind)(
         backbone, options_class(options.kind)(**options.options), options.size
     )
-    return _time(stages, method, options.batch, options.lr, None)
+    return _time(stages, method, options.batch, None)
 
 
 def time_network(stages: Stages, name: str) -> tuple[float, int]:
@@ -118,9 +123,7 @@ def time_network(stages: Stages, name: str) -> tuple[float, int]:
         weights=weights,
         frozen=task.freeze,
     )
-    return _time(
-        stages, method, task.batch, task.lr, {each: target.width for each, target in targets.items()}
-    )
+    return _time(stages, method, task.batch, {each: target.width for each, target in targets.items()})
 
 
 def _backbone(stages: Stages, name: str, size: int) -> Any:
@@ -128,17 +131,17 @@ def _backbone(stages: Stages, name: str, size: int) -> Any:
     return build_backbone(options, stages.config.data.decode.channels, size)
 
 
-def _time(
-    stages: Stages, method: Any, batch: int, lr: float, targets: dict[str, int] | None
-) -> tuple[float, int]:
+def _time(stages: Stages, method: Any, batch: int, targets: dict[str, int] | None) -> tuple[float, int]:
     workspace = stages.workspace
     workspace.machine.apply_threads()
     source = NoiseImages(workspace.store_size, workspace.config.data.decode.channels, targets)
     groups = parameter_groups(method.backbone.stages(), _heads(method), weight_decay=0.0)
-    training = Training(method, groups, FitOptions(1, batch, lr, 0.0), workspace.machine, 0, ("estimate",))
+    training = Training(method, groups, FitOptions(1, batch, 0.0, 0.0), workspace.machine, 0, ("estimate",))
     marks: list[float] = []
 
     def stop() -> bool:
+        if workspace.machine.kind == "cuda":
+            torch.cuda.synchronize()
         marks.append(time.perf_counter())
         return len(marks) > TIMED_STEPS
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from .console import Console
 from .manifest import Job, Stage
 from .networks import networks
 from .reuse import check_reused
+from .run_directory import link
 from .stages import Stages, checkpoint_of, pretrain_ids, reused_folder
 from .workspace import Workspace
 
@@ -77,8 +77,7 @@ def _pretrain(work: Work, stage: Stage) -> None:
         work.console.say(check_reused(workspace, options, source))
         folder.mkdir(parents=True, exist_ok=True)
         for name in stage.outputs:
-            (folder / name).unlink(missing_ok=True)
-            _link(source / name, folder / name)
+            link(source / name, folder / name)
         return
     pretrain(
         PretrainWork(
@@ -155,6 +154,8 @@ def _features(work: Work, stage: Stage) -> None:
     aggregate(predictions, list(work.workspace.config.features.stats)).write(
         work.run / "features" / f"{task}.parquet"
     )
+    for stale in (work.run / "features").glob(f"{task}.test.*"):
+        stale.unlink()
     write_feature_pickles(predictions, work.run / "features")
 
 
@@ -166,6 +167,7 @@ def _used_rows(part: Predictions, for_test: bool) -> Predictions:
 
 def _stack(work: Work, stage: Stage) -> None:
     """Score every rung for one target and fit its level-2 models."""
+    shutil.rmtree(work.folder(stage), ignore_errors=True)
     workspace, name = work.workspace, stage.job.name
     predictions = {
         task: Predictions.read(work.run / "predictions" / f"{task}.parquet")
@@ -184,10 +186,3 @@ def _stack(work: Work, stage: Stage) -> None:
         threads=workspace.machine.threads,
         folder=work.folder(stage),
     )
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -49,6 +49,11 @@ def say_ladder(work: Work, ladder: Ladder) -> None:
             always=True,
         )
     say(ladder.sentence, always=True)
+    picked = ", ".join(sorted(set(ladder.choices.values())))
+    say(
+        f"Choosing the rung too, without the scored fold: {ladder.choice:.4f} (it takes {picked}).",
+        always=True,
+    )
     for note in (*ladder.notes, *scope_notes(work)):
         say(note, always=True)
 
@@ -68,7 +73,7 @@ def say_scores(work: Work) -> None:
     workspace = work.workspace
     predictions = {
         task: Predictions.read(path)
-        for task in workspace.config.tasks
+        for task in (stage.job.name for stage in work.stages.features)
         if (path := work.run / "predictions" / f"{task}.parquet").exists()
     }
     for name, options in workspace.config.stack.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..configs.errors import UserError
 from ..datasets.files import content_digests, digest, read_json, write_json
 
 FILE = "manifest.json"
@@ -30,7 +31,7 @@ class Stage:
     Attributes:
         folder: where its outputs lie, relative to the run.
         inputs: flat name -> value of everything that decides the result; upstream stages stand here by their keys.
-        outputs: file names relative to `folder`.
+        outputs: file names relative to `folder`; one with a `*` stands for any number of files.
         training: finished results are hours of work and are replaced only on request.
     """
 
@@ -71,8 +72,14 @@ class Manifest:
     def __init__(self, run: Path) -> None:
         self.run = run
         path = run / FILE
-        stored = read_json(path) if path.exists() else {"stages": {}}
-        self.entries = {name: Entry(**values) for name, values in stored["stages"].items()}
+        try:
+            stored = read_json(path) if path.exists() else {"stages": {}}
+            self.entries = {name: Entry(**values) for name, values in stored["stages"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{path}: expected the manifest of a run, received something else ({error!r}); remove the file to do "
+                "the stages again, or give the run another name"
+            ) from error
 
     def done(self, stage: Stage) -> bool:
         """Whether the stage is finished with this key and its files are all there in full size."""
@@ -92,7 +99,7 @@ class Manifest:
         Raises:
             FileNotFoundError: it did not write an output that it announced.
         """
-        paths = [f"{stage.folder}/{name}" for name in stage.outputs]
+        paths = self._written(stage)
         digests = content_digests([self.run / path for path in paths])
         outputs = {
             path: {"size": (self.run / path).stat().st_size, "sha256": sha}
@@ -103,6 +110,21 @@ class Manifest:
             stage.key, dict(stage.inputs), outputs, round(seconds, 3), device, finished
         )
         self.write()
+
+    def forget(self, stage: Stage) -> None:
+        """Strike a stage out before it is done again: a kill must not leave old numbers beside new files."""
+        if self.entries.pop(stage.name, None) is not None:
+            self.write()
+
+    def _written(self, stage: Stage) -> list[str]:
+        paths = []
+        for name in stage.outputs:
+            if "*" in name:
+                found = sorted((self.run / stage.folder).glob(name))
+                paths += [path.relative_to(self.run).as_posix() for path in found]
+            else:
+                paths.append(f"{stage.folder}/{name}")
+        return paths
 
     def adopt(self, stage: Stage, entry: Entry) -> None:
         """Note a stage whose files were linked from another run."""

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..configs.schema import Config, Task
+from ..datasets.files import digest
 
 # Options that belong to one head; a network shares all the others.
 HEAD_OPTIONS = {"kind", "columns", "options", "weight"}
+LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -39,4 +41,10 @@ def networks(config: Config) -> list[Network]:
     for name, task in config.tasks.items():
         trunk = task.model_dump_json(exclude=HEAD_OPTIONS) if config.transfer.joint else name
         shared.setdefault(trunk, {})[name] = task
-    return [Network("+".join(tasks), tasks) for tasks in shared.values()]
+    return [Network(_name(list(tasks)), tasks) for tasks in shared.values()]
+
+
+def _name(tasks: list[str]) -> str:
+    """The tasks' names joined; file systems allow no longer names than 255 bytes."""
+    joined = "+".join(tasks)
+    return joined if len(joined) <= LONGEST_NAME else f"{tasks[0]}+{len(tasks) - 1}-{digest(tasks)}"

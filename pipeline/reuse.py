@@ -1,22 +1,21 @@
-"""Whether a finished checkpoint may be taken as it is."""
+"""Whether a finished checkpoint may be started from: what it is, and which rows it saw."""
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from ..backbones import read_seen
 from ..configs.errors import UserError
 from ..configs.schema import Pretext
 from ..datasets.files import read_json
+from .stages import checkpoint_file
 from .workspace import Workspace
+
+UNEQUAL = 0.1  # a pretext holds out a twentieth of its rows at random, so that shares differ a little
 
 
 def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
-    """Compare the card and the rows seen of a finished checkpoint with this run.
-
-    Validation rows must have been treated like the rows to predict: a checkpoint that saw train rows but no test
-    rows makes
-    every out-of-fold score flatter than the truth.
+    """Compare the card of a reused checkpoint with this run's backbone, and the rows it saw with this run's rows.
 
     Returns:
         A line that says what is reused.
@@ -32,16 +31,73 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
         raise UserError(
             f"pretext.{options.name}.reuse: expected a checkpoint of {mine}, received {theirs} in {folder}"
         )
-    seen = pd.read_parquet(folder / "seen.parquet")["id"].astype(str).to_numpy()
+    return check_seen(
+        workspace, f"pretext.{options.name}.reuse", folder / "backbone.safetensors", options.scope
+    )
+
+
+def check_files(workspace: Workspace) -> list[str]:
+    """Check every checkpoint that the config names by path under `init` or `weights`.
+
+    Returns:
+        A line for each.
+
+    Raises:
+        UserError: one saw validation rows but not the rows to predict.
+    """
+    config = workspace.config
+    names = {"scratch", *(stage.name for stage in config.pretext)}
+    paths = {f"tasks.{name}.init": task.init for name, task in config.tasks.items() if task.init not in names}
+    paths |= {
+        f"pretext.{stage.name}.init": stage.init
+        for stage in config.pretext
+        if stage.init not in (None, *names)
+    }
+    paths |= {
+        f"backbones.{name}.weights": backbone.weights
+        for name, backbone in config.backbones.items()
+        if backbone.weights not in (None, "pretrained")
+    }
+    return [check_seen(workspace, key, checkpoint_file(str(path)), None) for key, path in paths.items()]
+
+
+def check_seen(workspace: Workspace, key: str, file: Path, scope: str | None) -> str:
+    """Compare which train and test rows a checkpoint saw.
+
+    Validation rows must have been treated like the rows to predict: a checkpoint that saw train rows but no test
+    rows makes every out-of-fold score flatter than the truth.
+
+    Args:
+        key: the config's key, for messages.
+        file: the `backbone.safetensors`.
+        scope: the scope that the config gives it, or None where it gives none.
+
+    Raises:
+        UserError: it saw more of the train rows than of the test rows, or any validation row under an inductive scope.
+    """
+    if not file.with_name("seen.parquet").exists():
+        return (
+            f"note: {key}: {file} has no seen.parquet: which rows it saw is not known, so scores may flatter"
+        )
+    seen = np.array(sorted(read_seen(file)))
     train, test = workspace.train.ids.astype(str), workspace.test.ids.astype(str)
     share_train = float(np.isin(train, seen).mean())
     share_test = float(np.isin(test, seen).mean()) if len(test) else 0.0
-    if share_train > 0 and share_test == 0 and options.scope != "asymmetric":
+    shares = f"{share_train:.0%} of the train rows and " + (
+        f"{share_test:.0%} of the test rows" if len(test) else "there are no test rows"
+    )
+    if scope == "inductive" and share_train > 0:
         raise UserError(
-            f"pretext.{options.name}.reuse: expected a checkpoint that saw train and test rows alike, received one "
-            f"that saw {share_train:.0%} "
-            f"of the train rows and none of the {len(test)} test rows: validation rows were seen, rows to predict "
-            f"were not. "
-            "Pretrain anew, or write scope: asymmetric to see that printed beside every score"
+            f"{key}: expected a checkpoint that saw no validation row (scope: inductive), received one that saw "
+            f"{shares}; pretrain anew, or use scope: transductive"
         )
-    return f"reuse {folder}: saw {share_train:.0%} of the train rows, {share_test:.0%} of the test rows"
+    if share_train > share_test + UNEQUAL and scope != "asymmetric":
+        way_out = (
+            "write scope: asymmetric" if scope else "take it as a pretext, with reuse and scope: asymmetric,"
+        )
+        raise UserError(
+            f"{key}: expected a checkpoint that saw train and test rows alike, received one that saw {shares}: "
+            f"validation rows were seen, rows to predict were not. Pretrain anew, or {way_out} to see that printed "
+            "beside every score"
+        )
+    return f"{key}: {file} saw {shares}"

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,12 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UserError(
+                f"runs, name: expected a folder for the run, received the file {error.filename!r}"
+            ) from error
         self.path = path
         self.manifest = Manifest(path)
 
@@ -44,7 +51,8 @@ class RunDirectory:
             file.truncate()
             file.write(str(os.getpid()))
             file.flush()
-            remove_stale(self.path)
+            for folder in (self.path, *(path for path in self.path.rglob("*") if path.is_dir())):
+                remove_stale(folder)
             self.manifest = Manifest(self.path)
             yield
 
@@ -64,26 +72,40 @@ class RunDirectory:
 
     def find_elsewhere(self, stage: Stage) -> tuple[Manifest, Entry] | None:
         """The same stage with the same key, finished and whole in another run of the same folder."""
-        for path in sorted(self.path.parent.glob("*/manifest.json")):
-            if path.parent != self.path:
-                other = Manifest(path.parent)
-                if other.done(stage):
-                    return other, other.entries[stage.name]
+        for other in self.siblings:
+            if other.done(stage):
+                return other, other.entries[stage.name]
         return None
+
+    @cached_property
+    def siblings(self) -> list[Manifest]:
+        """The manifests of the other runs of the folder; one that cannot be read is logged and left out."""
+        manifests = []
+        for path in sorted(self.path.parent.glob("*/manifest.json")):
+            if path.parent == self.path:
+                continue
+            try:
+                manifests.append(Manifest(path.parent))
+            except UserError as error:
+                self.log("unreadable manifest", path=path, error=str(error))
+        return manifests
 
     def link(self, stage: Stage, other: Manifest, entry: Entry) -> None:
         """Take the files of another run's stage as hard links (copies across file systems)."""
         for name in entry.outputs:
             source, target = other.run / name, self.path / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
-            try:
-                target.hardlink_to(source)
-            except OSError:
-                import shutil
-
-                shutil.copy2(source, target)
+            link(source, target)
         self.manifest.adopt(stage, entry)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system cannot; a file of that name is replaced."""
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _lock(file: Any, path: Path) -> None:

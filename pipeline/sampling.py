@@ -36,5 +36,7 @@ def sample(name: str, destination: str | Path | None = None, *, quiet: bool = Fa
         SAMPLES[name](folder, counted)
     except ConnectionError as error:
         raise UserError(str(error)) from error
-    console.say(f"{folder}: ready. Next: jigstack run configs/quickstart.yaml data.root={folder}")
+    console.say(
+        f"{folder}: ready. Next: jigstack recipes copy quickstart, then jigstack run quickstart.yaml data.root={folder}"
+    )
     return folder

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..configs.registry import BUILT_IN
 from ..configs.schema import Pretext
 from ..datasets.files import content_digests, digest
 from ..pretext.pretrain import OUTPUTS as PRETRAIN_OUTPUTS
@@ -14,6 +15,7 @@ from .manifest import Job, Stage, fold_folder
 from .networks import Network, networks
 from .workspace import Workspace
 
+STACK_OUTPUTS = ("ladder.json", "model.json", "rungs.parquet", "importance.parquet*", "fold*/*.txt")
 # A change of the code that changes a stage's results raises its number.
 CODE = {"pretrain": 1, "finetune": 1, "predict": 1, "features": 1, "stack": 1}
 
@@ -37,7 +39,12 @@ class Stages:
             self._finetune(network, fold) for network in self.networks for fold in self.folds(network)
         ]
         self.predict = [self._predict(stage) for stage in self.finetune]
-        self.features = [self._features(network, task) for network in self.networks for task in network.tasks]
+        self.features = [
+            self._features(network, task)
+            for network in self.networks
+            if self.folds(network)
+            for task in network.tasks
+        ]
         self.stack = [self._stack(name) for name in self.config.stack] if self.only is None else []
 
     def folds(self, network: Network) -> list[int]:
@@ -70,7 +77,7 @@ class Stages:
                 "images": self.workspace.images_digest(pretrain_ids(self.workspace, options, fold)),
                 "fold": fold,
             }
-            for plugin in self.config.plugins:
+            for plugin in self.config.plugins if options.kind not in BUILT_IN else ():
                 inputs[f"plugin {plugin}"] = file_digest(Path(plugin))
             if options.reuse is not None:
                 inputs["reused file"] = file_digest(reused_folder(options) / "backbone.safetensors")
@@ -176,17 +183,16 @@ class Stages:
             **_flat(f"stack.{name}", options.model_dump(mode="json")),
             "plan": self.workspace.plan.hash,
             "labels": self.workspace.labels_digest(options.columns),
+            "test rows": digest(self.workspace.test.ids.tolist()),
             **{stage.name: stage.key for stage in self.features},
         }
-        return Stage(
-            Job("stack", name), f"stack/{name}", inputs, ["ladder.json", "model.json", "rungs.parquet"]
-        )
+        return Stage(Job("stack", name), f"stack/{name}", inputs, STACK_OUTPUTS)
 
     def _backbone(self, name: str) -> dict[str, Any]:
         backbone = self.config.backbones[name]
         inputs = _flat("backbone", backbone.model_dump(mode="json"))
         if backbone.weights not in (None, "pretrained"):
-            inputs["backbone.weights file"] = file_digest(Path(backbone.weights))
+            inputs["backbone.weights file"] = file_digest(checkpoint_file(backbone.weights))
         return inputs
 
     def _init(self, label: str, init: str | None, fold: int | None) -> dict[str, Any]:
@@ -231,33 +237,34 @@ def checkpoint_of(workspace: Workspace, run: Path, init: str | None, fold: int |
     )
 
 
-def checkpoint_file(init: str) -> Path:
-    """A checkpoint given by path: the `backbone.safetensors` itself or the folder that holds it."""
-    path = Path(init)
-    return path / "backbone.safetensors" if path.is_dir() else path
+def checkpoint_file(path: str) -> Path:
+    """The weights that a path means: a file, the folder of a `backbone.safetensors`, or a run with one pretext."""
+    return Path(path) if Path(path).is_file() else checkpoint_folder(path, None) / "backbone.safetensors"
 
 
 def reused_folder(options: Pretext) -> Path:
-    """The folder of the finished checkpoint that `reuse` names: a file in it, the folder, or a run that holds one.
+    """The folder of the finished checkpoint that `reuse` names: a file in it, the folder, or a run that holds one."""
+    path = Path(str(options.reuse))
+    return path.parent if path.is_file() else checkpoint_folder(str(path), options.name)
+
+
+def checkpoint_folder(path: str, name: str | None) -> Path:
+    """The folder itself, or that of the run's pretext `name`, or of its only pretext.
 
     Raises:
         ValueError: there is no such checkpoint, or the run has several and none of this name.
     """
-    path = Path(str(options.reuse))
-    if path.is_file():
-        return path.parent
-    if (path / "backbone.safetensors").is_file():
-        return path
-    found = sorted(file.parent for file in path.glob("pretext/*/backbone.safetensors"))
-    named = [folder for folder in found if folder.name == options.name]
-    if len(named or found) != 1:
+    folder = Path(path)
+    if (folder / "backbone.safetensors").is_file():
+        return folder
+    found = sorted(file.parent for file in folder.glob("pretext/*/backbone.safetensors"))
+    named = [each for each in found if each.name == name] or found
+    if len(named) != 1:
         raise ValueError(
-            f"pretext.{options.name}.reuse: expected a backbone.safetensors, its folder, or a run with a finished "
-            f"pretext "
-            f"{options.name!r}, received {str(path)!r} with {[folder.name for folder in found] or 'none'}; name the "
-            f"folder itself"
+            f"expected a backbone.safetensors, its folder, or a run with one finished pretext, received {path!r} "
+            f"with {[each.name for each in found] or 'none'}; name the folder itself"
         )
-    return (named or found)[0]
+    return named[0]
 
 
 def file_digest(path: Path) -> str:

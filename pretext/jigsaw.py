@@ -92,7 +92,7 @@ class Jigsaw(nn.Module):
         if options.tile_norm:
             stack = normalise_tiles(stack)
         else:
-            self.backbone.normalise_(stack.flatten(2, 3))
+            stack = self.backbone.normalise_(stack.flatten(2, 3)).unflatten(2, (tiles, layout.tile))
         return {"boards": assemble(stack, layout), "perm": perm.to(device)}
 
     def forward(self, views: Mapping[str, Tensor]) -> Tensor:

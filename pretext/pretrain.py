@@ -12,7 +12,7 @@ from torch import Tensor
 from ..backbones import build_backbone, save_backbone, starting_from
 from ..configs.registry import implementation, options_class
 from ..configs.schema import Backbone, Pretext
-from ..datasets.files import atomic, write_json
+from ..datasets.files import atomic, read_json, write_json
 from ..datasets.images import ImageStore
 from ..training.device import Machine
 from ..training.fit import FitOptions, Record, Training, fit
@@ -77,6 +77,11 @@ def pretrain(
         ValueError: fewer readable rows than one training step needs.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if (
+        all((folder / name).exists() for name in OUTPUTS)
+        and read_json(folder / "backbone.json").get("key") == key
+    ):
+        return  # killed after its last file and before anyone noted it
     options = work.options
     seen, held = split_held(work)
     reseed_global(work.seed, "pretrain", options.name, _scope_part(work), "init")

@@ -13,6 +13,7 @@ from .ridge import Split
 
 MOST_ROUNDS = 3000
 PATIENCE = 50
+FEWEST_TO_BAG = 40
 PARAMETERS: dict[str, Any] = {
     "learning_rate": 0.03,
     "max_depth": 3,
@@ -114,6 +115,8 @@ class Boosting:
             **PARAMETERS,
             **loss,
             "min_data_in_leaf": smallest,
+            # A bag of very few rows may be empty, which LightGBM does not survive.
+            "bagging_fraction": PARAMETERS["bagging_fraction"] if n_rows >= FEWEST_TO_BAG else 1.0,
             "num_threads": self.threads,
             "seed": self.seed,
         }

@@ -144,11 +144,20 @@ class Problem:
         return self.metric.function(truth, self.decide(prediction))
 
     def constant(self, ids: Sequence[str] | NDArray) -> Array:
-        """The best constant (O,) for these training ids: median for mae, class shares, else the mean."""
+        """The best constant (O,) for these training ids: median for mae, class shares, else the mean.
+
+        Shares are smoothed by one row a class, so that logloss does not punish a class that is absent from a fold.
+        A fold's training shares run against its own labels: pooled over folds, their ranking would score below
+        chance, so for auc the constant is that of all rows.
+        """
         rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
         known = self.encoded[rows[rows >= 0]]
         if not len(known):
             raise ValueError("`ids` must hold labelled training rows; received none with a known target.")
+        if self.metric.name == "auc":
+            known = self.encoded
+        if self.is_classes:
+            return (known.sum(axis=0) + 1) / (len(known) + known.shape[1])
         return np.median(known, axis=0) if self.metric.name == "mae" else known.mean(axis=0)
 
 

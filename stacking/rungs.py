@@ -73,7 +73,8 @@ def build_candidates(
         heads if there are several; ridge; lightgbm.
     """
     ridge = Ridge(scored.is_classes)
-    rungs = [_constant(scored, labelled, plan, every_test)]
+    shown = [member for member in members if member.insample is not None]
+    rungs = [_constant(scored, labelled, plan, every_test, shown)]
     for member in members:
         if member.oof is not None:
             rungs.append(_head(member, scored, labelled, test_ids))
@@ -82,7 +83,7 @@ def build_candidates(
             rungs.append(_stacker(f"{member.task}~ridge", "head through ridge", stacked))
     heads = [rung for rung in rungs if rung.kind == "head"]
     if len(heads) > 1:
-        rungs.append(_mean(heads))
+        rungs.append(_mean(heads, shown, labelled))
     features = [member.features for member in members]
     draw = int(seeded(seed, "lightgbm", *scored.target).integers(2**31))
     learners: Mapping[str, Learner] = {
@@ -149,12 +150,20 @@ def model_states(rungs: Sequence[Candidate]) -> dict[str, Any]:
     }
 
 
-def _constant(scored: Problem, labelled: Problem, plan: FoldPlan, test_ids: NDArray) -> Candidate:
+def _constant(
+    scored: Problem, labelled: Problem, plan: FoldPlan, test_ids: NDArray, shown: Sequence[Member]
+) -> Candidate:
     folds = plan.fold_of(scored.ids)
     values = {k: labelled.constant(plan.train_ids(k)) for k in validated_folds(plan)}
     predicted = np.stack([values[int(k)] for k in folds])  # (N, O)
     test = np.stack([np.tile(value, (len(test_ids), 1)) for value in values.values()])
-    return Candidate("constant", "constant", predicted, predicted, None, test)
+    in_sample = None
+    if shown and shown[0].insample is not None:
+        rows = shown[0].insample.loc[shown[0].insample.index.isin(labelled.ids)]
+        if len(rows):
+            known = np.stack([values[int(k)] for k in rows["fold"]])
+            in_sample = labelled.take(rows.index.to_numpy()).score(known)
+    return Candidate("constant", "constant", predicted, predicted, in_sample, test)
 
 
 def _head(member: Member, scored: Problem, labelled: Problem, test_ids: NDArray) -> Candidate:
@@ -171,11 +180,23 @@ def _head(member: Member, scored: Problem, labelled: Problem, test_ids: NDArray)
     return Candidate(member.task, "head", predicted, predicted, in_sample, test)
 
 
-def _mean(heads: Sequence[Candidate]) -> Candidate:
+def _mean(heads: Sequence[Candidate], shown: Sequence[Member], labelled: Problem) -> Candidate:
     # Fold model k of the mean is the mean of the heads' fold models k.
     predicted = np.mean([head.nested for head in heads], axis=0)
     test = np.mean([head.test for head in heads], axis=0)
-    return Candidate("mean", "mean", predicted, predicted, None, test)
+    in_sample = None
+    if len(shown) == len(heads):
+        frames = [
+            member.insample.set_index("fold", append=True) for member in shown if member.insample is not None
+        ]
+        rows = frames[0].index
+        for frame in frames[1:]:
+            rows = rows.intersection(frame.index)
+        rows = rows[rows.get_level_values(0).isin(labelled.ids)]
+        if len(rows):
+            averaged = np.mean([frame.loc[rows].to_numpy(dtype=np.float64) for frame in frames], axis=0)
+            in_sample = labelled.take(rows.get_level_values(0).to_numpy()).score(averaged)
+    return Candidate("mean", "mean", predicted, predicted, in_sample, test)
 
 
 def _stacker(name: str, kind: Kind, stacked: Stacked) -> Candidate:

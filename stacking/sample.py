@@ -69,12 +69,17 @@ class Sample:
             ValueError: ids that differ, a column that no stack fills or two do, or labels where numbers are
                 asked for.
         """
-        self._check_ids(blocks[0][1].index)
+        self.check_ids(blocks[0][1].index)
         if self.frame[self.id_column].is_unique:
             return self._wide(blocks)
         return self._long(blocks)
 
-    def _check_ids(self, index: pd.Index) -> None:
+    def check_ids(self, index: pd.Index) -> None:
+        """Compare the sample's ids with those of the test rows.
+
+        Raises:
+            ValueError: some stand on one side only.
+        """
         asked = pd.Index(self.frame[self.id_column].unique())
         missing, surplus = index.difference(asked), asked.difference(index)
         if len(missing) or len(surplus):

@@ -1,6 +1,7 @@
 """The one training loop: pretexts and heads share it, and the whole step is visible on one screen."""
 
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -133,7 +134,12 @@ class Training:
         """Go on from a checkpoint of the same work; False if there is none."""
         if not path.exists():
             return False
-        state = torch.load(path, map_location=self.machine.device, weights_only=True)
+        try:
+            state = torch.load(path, map_location=self.machine.device, weights_only=True)
+        except (RuntimeError, EOFError, LookupError, ValueError, TypeError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{path}: expected a checkpoint, received a damaged file ({error}); remove it to start this stage anew"
+            ) from error
         if state["key"] != key:
             return False
         self.method.load_state_dict(state["method"])
@@ -192,7 +198,9 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         training.optimiser.zero_grad()
         training.fabric.backward(losses["loss"])
         if options.clip is not None:
-            training.fabric.clip_gradients(training.wrapped, training.optimiser, max_norm=options.clip)
+            training.fabric.clip_gradients(
+                training.wrapped, training.optimiser, max_norm=options.clip, error_if_nonfinite=False
+            )
         training.optimiser.step()
         training.step += 1
         if training.ema is not None:

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM end a long job with a checkpoint instead of in the middle of a step."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ def stop_signal() -> Iterator[StopSignal]:
         if stop.received:
             raise KeyboardInterrupt
         stop.received = True
+        os.write(2, b"\nstopping after this step, with a checkpoint; once more to stop at once\n")
 
     before = {number: signal.signal(number, raise_flag) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -71,6 +71,13 @@ class FoldWork:
             )
         return ids[labelled]
 
+    def fit_ids(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows that are trained on, and those held out of them for early stopping (none without it)."""
+        ids = self.training_ids()
+        if (stopping := self.shared.early_stopping) is None:
+            return ids, ids[:0]
+        return self.plan.inner_split(ids, stopping.share, self.seed)
+
 
 def finetune_fold(
     work: FoldWork,
@@ -88,10 +95,8 @@ def finetune_fold(
         ValueError: no labelled rows, or a freeze name that the backbone lacks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ids = work.training_ids()
-    held = np.empty(0, dtype=ids.dtype)
-    if (stopping := work.shared.early_stopping) is not None:
-        ids, held = work.plan.inner_split(ids, stopping.share, work.seed)
+    ids, held = work.fit_ids()
+    stopping = work.shared.early_stopping
     rows = work.frame.loc[ids]
     targets = {name: target.fit(rows) for name, target in work.targets.items()}
     histories = folder / "history.json"
@@ -122,7 +127,8 @@ def finetune_fold(
             },
         },
     )
-    (folder / "last.ckpt").unlink(missing_ok=True)
+    for leftover in ("last.ckpt", *(path.name for path in folder.glob("best*"))):
+        (folder / leftover).unlink(missing_ok=True)
 
 
 def _train(

@@ -60,7 +60,7 @@ def predict_fold(
 
 def insample_ids(work: FoldWork) -> np.ndarray:
     """A fixed choice of this fold model's training rows, about `INSAMPLE_ROWS` over all folds."""
-    ids = np.sort(work.training_ids())
+    ids = np.sort(work.fit_ids()[0])
     count = min(len(ids), -(-INSAMPLE_ROWS // work.plan.n))
     return np.sort(
         np.random.default_rng(seed_of(work.seed, "insample", work.fold)).choice(ids, count, replace=False)

@@ -24,11 +24,15 @@ def jigstack_command(*words: str) -> Result:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
-    """What reaches the Python functions, which do nothing here."""
+    """What reaches the Python functions, which do nothing here; `check` finds errors in bad.yaml."""
     seen: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
     def stand_in(name: str) -> Any:
-        return lambda *values, **options: seen.append((name, values, options))
+        def function(*values: Any, **options: Any) -> Any:
+            seen.append((name, values, options))
+            return SimpleNamespace(data=SimpleNamespace(failed=values[0] == "bad.yaml"))
+
+        return function
 
     pipeline = SimpleNamespace(**{name: stand_in(name) for name in [*STAGES, "check", "sample"]})
     monkeypatch.setitem(sys.modules, "jigstack.pipeline", pipeline)  # pyright: ignore[reportArgumentType]
@@ -93,6 +97,10 @@ def test_folds_are_numbers(calls: list[Any]):
     result = jigstack_command("run", "my.yaml", "--folds", "0,x")
     assert result.exit_code == 2
     assert result.stderr == "error: --folds: expected numbers such as 0 or 0,2, received '0,x'\n"
+
+
+def test_check_ends_with_2_when_it_found_errors(calls: list[Any]):
+    assert jigstack_command("check", "bad.yaml").exit_code == 2
 
 
 def test_check_and_sample_are_called_with_what_was_asked(calls: list[Any]):

@@ -82,12 +82,14 @@ def test_the_base_is_right():
         ),
         (
             "stack.t.submit=lightgmb",
-            'stack.t.submit | one of best, constant, mean, lightgbm, ridge, era, part | "lightgmb" | lightgbm',
+            "stack.t.submit | one of best, constant, mean, lightgbm, ridge, era, part, era~ridge, part~ridge "
+            '| "lightgmb" | lightgbm',
         ),
-        ("tasks.era.folds=[0]", "stack.t.members | at least one task with folds: auto | none"),
+        ("tasks.era.folds=[0]", "stack.t.members | at least one task trained on all folds | none"),
         (
             "tasks.mean={kind: onehot, columns: [t]}",
-            "tasks.mean | a name other than best, constant, mean, which are rungs of the ladder | mean",
+            "tasks.mean | a name other than best, constant, mean, ridge, lightgbm, which are rungs of the ladder "
+            "| mean",
         ),
     ],
 )

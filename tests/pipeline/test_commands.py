@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,11 @@ from safetensors.torch import load_file
 
 def run(config: dict[str, Any], *overrides: str, **options: Any) -> Any:
     return jigstack.run(config, overrides, quiet=True, **options)
+
+
+def copied(museum: Path, tmp_path: Path) -> Path:
+    """A copy of the data that a test may change."""
+    return Path(shutil.copytree(museum, tmp_path / "museum"))
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -64,7 +70,8 @@ def test_one_command_goes_from_images_to_a_submission(make_config, capsys: pytes
         assert (path / name).is_file(), name
     assert not list(path.rglob("last.ckpt")) and not list(path.rglob("*.tmp*"))
     assert "auto" not in yaml.safe_dump(yaml.safe_load((path / "config.yaml").read_text())).split()
-    submission = pd.read_csv(result.submission, dtype={"id": str})
+    assert result.submission == path / "submission.csv"
+    submission = pd.read_csv(path / "submission.csv", dtype={"id": str})
     assert submission["id"].tolist() == [f"{number:03d}" for number in range(60, 72)]
     assert not submission["target"].isna().to_numpy().any()
     printed = capsys.readouterr().out
@@ -224,6 +231,127 @@ def test_early_stopping_looks_at_inner_rows_only(make_config):
     assert all("held_loss" in entry["scalars"] for entry in history)
 
 
+def test_a_run_directory_is_a_config_that_finds_everything_done(make_config):
+    first = run(make_config())
+    again = jigstack.run(first.path, quiet=True)
+    assert again.computed == [] and len(again.kept) == len(first.computed)
+
+
+def test_folds_that_no_task_trains_are_left_out(make_config):
+    tasks = {
+        **make_config()["tasks"],
+        "look": make_config()["tasks"]["era"] | {"init": "scratch", "folds": [0]},
+    }
+    result = run(make_config(tasks=tasks), folds=[1])
+    assert "features/look" not in result.computed and "features/era" in result.computed
+
+
+def test_the_order_of_the_test_rows_is_the_order_of_the_submission(make_config, museum: Path, tmp_path: Path):
+    root = copied(museum, tmp_path)
+    config = make_config(data=make_config()["data"] | {"root": str(root)})
+    first = pd.read_csv(run(config).submission, dtype={"id": str})
+    table = pd.read_csv(root / "test.csv", dtype=str)
+    table[::-1].to_csv(root / "test.csv", index=False)
+    again = run(config)
+    assert again.computed == ["stack/target"]
+    second = pd.read_csv(again.submission, dtype={"id": str})
+    assert second["id"].tolist() == first["id"].tolist()[::-1]
+
+
+def test_nothing_of_an_older_stack_stays_beside_a_new_one(make_config):
+    first = run(make_config())
+    assert (first.path / "submissions/lightgbm.csv").is_file()
+    run(make_config(), "stack.target.models=[ridge]")
+    assert not (first.path / "submissions/lightgbm.csv").exists()
+    assert not list((first.path / "stack/target").glob("fold*/*.txt"))
+
+
+def test_a_linked_stack_has_all_its_files(make_config):
+    one, two = run(make_config(name="one")), run(make_config(name="two"))
+    assert "stack/target" in two.linked
+    files = {path.relative_to(one.path) for path in (one.path / "stack").rglob("*") if path.is_file()}
+    assert files == {path.relative_to(two.path) for path in (two.path / "stack").rglob("*") if path.is_file()}
+    assert Path("stack/target/fold0/target.txt") in files
+
+
+def test_an_unreadable_neighbour_disturbs_nobody_and_an_unreadable_manifest_is_named(make_config):
+    config = make_config()
+    neighbour = Path(config["runs"]) / "neighbour"
+    neighbour.mkdir(parents=True)
+    (neighbour / "manifest.json").write_text("{}")
+    result = run(config)
+    (result.path / "manifest.json").write_text('{"stages": {"pretrain/jig": 3}}')
+    with pytest.raises(UserError, match=r"manifest.json: expected the manifest of a run.*remove the file"):
+        run(config)
+
+
+def test_a_checkpoint_file_is_asked_what_it_saw(make_config, capsys: pytest.CaptureFixture):
+    """Like `reuse`: a head may not start from a network that saw validation rows but no test rows."""
+    fair, unfair = (
+        jigstack.pretrain(make_config(name=scope), [f"pretext.jig.scope={scope}"], quiet=True).path
+        / "pretext/jig"
+        for scope in ("transductive", "asymmetric")
+    )
+
+    def from_file(path: Path, name: str) -> dict[str, Any]:
+        tasks = {key: task | {"init": str(path)} for key, task in make_config()["tasks"].items()}
+        return make_config(name=name, pretext=[], tasks=tasks)
+
+    jigstack.finetune(from_file(fair, "one"))
+    assert "saw 95% of the train rows and" in capsys.readouterr().out.replace("97%", "95%").replace(
+        "93%", "95%"
+    )
+    with pytest.raises(UserError, match="expected a checkpoint that saw train and test rows alike"):
+        run(from_file(unfair, "two"))
+    (unfair / "seen.parquet").unlink()
+    jigstack.finetune(from_file(unfair, "three"))
+    assert "has no seen.parquet: which rows it saw is not known" in capsys.readouterr().out
+
+
+def test_a_damaged_checkpoint_is_named_with_the_way_out(make_config):
+    config = make_config()
+    folder = Path(config["runs"]) / "trial/pretext/jig"
+    folder.mkdir(parents=True)
+    (folder / "last.ckpt").write_bytes(b"half a checkpoint")
+    with pytest.raises(
+        ValueError, match=r"last.ckpt: expected a checkpoint, received a damaged file.*remove it"
+    ):
+        run(config)
+
+
+def test_what_only_the_data_can_tell_is_told_before_the_training_and_all_at_once(make_config, museum: Path):
+    stack = {
+        "one": {"target": "series", "metric": "rmse"},
+        "two": {"target": "target", "metric": "rmse", "submit": "mean"},
+        "three": {"target": "target", "metric": "mae"},
+    }
+    tasks = {"era": make_config()["tasks"]["era"]}
+    data = make_config()["data"] | {"sample_submission": "nosuch.csv"}
+    with pytest.raises(UserError) as caught:
+        run(make_config(stack=stack, tasks=tasks, data=data))
+    told = str(caught.value)
+    assert "stack.one: " in told and "needs numbers" in told
+    assert "stack.two.submit: expected one of best, constant, era, lightgbm, ridge, received 'mean'" in told
+    assert "received 'target' in 2" in told
+    assert "nosuch.csv', which does not exist" in told
+    assert not (Path(make_config()["runs"]) / "trial").exists()
+
+
+def test_a_transductive_pretext_cannot_start_from_an_inductive_one(make_config):
+    pretext = [
+        make_config()["pretext"][0] | {"scope": "inductive"},
+        make_config()["pretext"][0] | {"name": "next", "init": "jig", "scope": "transductive"},
+    ]
+    with pytest.raises(UserError, match=r"pretext.next.scope: expected inductive, like jig"):
+        run(make_config(pretext=pretext))
+
+
+def test_many_tasks_with_long_names_share_a_folder_that_file_systems_allow(make_config):
+    tasks = {f"{'x' * 70}{number}": task for number, task in enumerate([make_config()["tasks"]["era"]] * 4)}
+    result = jigstack.finetune(make_config(tasks=tasks), quiet=True)
+    assert all(len(path.name) < 130 for path in (result.path / "transfer").iterdir())
+
+
 @pytest.mark.parametrize("freeze", ["all", "[stem]"])
 def test_frozen_stages_keep_their_weights_and_statistics(make_config, freeze: str):
     result = run(make_config(), f"tasks.era.freeze={freeze}", f"tasks.kind.freeze={freeze}")
@@ -254,10 +382,7 @@ def test_views_that_training_never_showed_are_warned_of(make_config, capsys: pyt
 def test_a_class_absent_from_a_folds_training_part_is_named_and_keeps_its_column(
     make_config, museum: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    import shutil
-
-    root = tmp_path / "museum"
-    shutil.copytree(museum, root)
+    root = copied(museum, tmp_path)
     table = pd.read_csv(root / "train.csv", dtype={"id": str})
     table["rare"] = ["odd" if series == "s0" else "usual" for series in table["series"]]
     table.to_csv(root / "train.csv", index=False)
@@ -316,10 +441,7 @@ def test_a_checkpoint_of_another_network_is_not_reused(make_config):
 def test_a_broken_image_is_skipped_counted_and_named(
     make_config, museum: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    import shutil
-
-    root = tmp_path / "museum"
-    shutil.copytree(museum, root)
+    root = copied(museum, tmp_path)
     (root / "photos/000.png").write_bytes(b"not a picture")
     (root / "photos/061.png").unlink()
     result = run(make_config(data=make_config()["data"] | {"root": str(root)}))
@@ -333,10 +455,7 @@ def test_a_broken_image_is_skipped_counted_and_named(
 
 
 def test_ids_in_train_and_test_are_an_error(make_config, museum: Path, tmp_path: Path):
-    import shutil
-
-    root = tmp_path / "museum"
-    shutil.copytree(museum, root)
+    root = copied(museum, tmp_path)
     pd.DataFrame({"id": ["000", "061"]}).to_csv(root / "test.csv", index=False)
     with pytest.raises(UserError, match=r"received 1 that do \(000\)"):
         run(make_config(data=make_config()["data"] | {"root": str(root)}))

@@ -134,8 +134,9 @@ def test_fewer_rows_than_a_batch_make_one_step_an_epoch():
     assert records[-1].scalars["size"] == 10.0
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step_named():
-    training = start(batch=40)
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_loss_that_is_not_finite_stops_with_the_step_named(clip: float | None):
+    training = start(batch=40, clip=clip)
     with pytest.raises(FloatingPointError, match=r"received nan at step 1 of test; lower lr, set clip"):
         list(fit(training, Points(40, poison=3)))
 

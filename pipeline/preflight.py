@@ -1,0 +1,100 @@
+"""What config and data together can tell before the first step is taken: mistakes that would cost hours otherwise."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pandas as pd
+
+from ..configs.errors import UserError, closest
+from ..configs.schema import Stack
+from ..stacking.problem import Problem
+from ..stacking.sample import Sample
+from .workspace import Workspace
+
+
+def preflight(workspace: Workspace) -> None:
+    """Check stacks, the sample submission, and the order of pretexts against the data.
+
+    Raises:
+        UserError: all mistakes at once.
+    """
+    mistakes = [*_stacks(workspace), *_sample(workspace), *_chains(workspace), *_repeats(workspace)]
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+
+
+def rungs(workspace: Workspace, options: Stack) -> list[str]:
+    """The names that the ladder of a stack will have."""
+    tasks = options.members or [
+        name for name, task in workspace.config.tasks.items() if len(task.folds) == workspace.plan.n
+    ]
+    targets = workspace.targets
+    classes = options.metric in ("accuracy", "logloss", "auc", "f1")
+    decoding = [
+        task
+        for task in tasks
+        if set(options.columns) <= set(targets[task].classes if classes else targets[task].decodes)
+    ]
+    mean = ["mean"] if len(decoding) > 1 else []
+    return [
+        "constant",
+        *(task if task in decoding else f"{task}~ridge" for task in tasks),
+        *mean,
+        *options.models,
+    ]
+
+
+def _stacks(workspace: Workspace) -> Iterator[str]:
+    columns = Counter(column for stack in workspace.config.stack.values() for column in stack.columns)
+    for column, count in columns.items():
+        if count > 1:
+            yield (
+                f"stack: expected each column in one stack, received {column!r} in {count}: their submissions would "
+                f"hold "
+                "it twice; write a second config with another name, which shares all training"
+            )
+    for name, options in workspace.config.stack.items():
+        try:
+            Problem.build(options, workspace.frame)
+        except ValueError as error:
+            yield f"stack.{name}: {error}"
+        known = ["best", *rungs(workspace, options)]
+        if options.submit not in known:
+            near = closest(options.submit, known)
+            yield f"stack.{name}.submit: expected one of {', '.join(known)}, received {options.submit!r}" + (
+                f"; did you mean {near!r}?" if near else ""
+            )
+
+
+def _sample(workspace: Workspace) -> Iterator[str]:
+    name = workspace.config.data.sample_submission
+    if name is None:
+        return
+    path = workspace.root / name
+    if not path.is_file():
+        yield f"data.sample_submission: expected a CSV, received {str(path)!r}, which does not exist"
+        return
+    try:
+        Sample.read(path, workspace.config.data.id).check_ids(pd.Index(workspace.test.ids))
+    except ValueError as error:
+        yield f"data.sample_submission: {error}"
+
+
+def _chains(workspace: Workspace) -> Iterator[str]:
+    scopes = {stage.name: stage.scope for stage in workspace.config.pretext}
+    for stage in workspace.config.pretext:
+        if stage.init in scopes and scopes[stage.init] == "inductive" != stage.scope:
+            yield (
+                f"pretext.{stage.name}.scope: expected inductive, like {stage.init}, from which it starts (one "
+                f"checkpoint "
+                f"a fold), received {stage.scope}"
+            )
+
+
+def _repeats(workspace: Workspace) -> Iterator[str]:
+    lists = {f"tasks.{name}.columns": task.columns for name, task in workspace.config.tasks.items()}
+    lists |= {f"stack.{name}.target": stack.columns for name, stack in workspace.config.stack.items()}
+    lists["features.stats"] = list(workspace.config.features.stats)
+    for key, values in lists.items():
+        if twice := [value for value, count in Counter(values).items() if count > 1]:
+            yield f"{key}: expected each name once, received {', '.join(twice)} more often"
