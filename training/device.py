@@ -15,8 +15,8 @@ from ..configs.schema import Config
 Precision = Literal["fp32", "bf16"]
 
 # (device, what the processor has) -> (precision, channels_last). On AVX2 in fp32 channels-last gives 1.0 to 1.1x in
-# training and 1.3 to 1.5x in prediction (docs/benchmarks.md); on AMX, bf16 with channels-last was measured at 1.5 to 1.9x of fp32.
-# The other rows are expectations: benchmarks/precision.py measures them where such a device is.
+# training and 1.3 to 1.5x in prediction (docs/benchmarks.md); on AMX, bf16 with channels-last was measured at 1.5 to
+# 1.9x of fp32. The other rows are expectations: benchmarks/precision.py measures them where such a device is.
 TABLE: dict[tuple[str, str], tuple[Precision, bool]] = {
     ("cpu", "amx"): ("bf16", True),
     ("cpu", "avx512_bf16"): ("bf16", True),
