@@ -283,7 +283,7 @@ def sample(
     \b
     Examples:
       jigstack sample emoji
-      jigstack sample emoji /tmp/emoji
+      jigstack sample emoji elsewhere/emoji
     """
     with told_plainly(debug):
         from .. import pipeline

@@ -87,11 +87,10 @@ def read_table(
     """
     if not paths:
         raise ValueError("paths: expected at least one file, received none")
-    frame: pd.DataFrame | None = None
-    for path in paths:
-        part = _read_rows(path, id)
-        frame = part if frame is None else _join(frame, part, Path(paths[0]), Path(path))
-    assert frame is not None  # paths is not empty
+    first, *others = paths
+    frame = _read_rows(first, id)
+    for path in others:
+        frame = _join(frame, _read_rows(path, id), Path(first), Path(path))
     return Table(frame, id, {name: read_list(path, id) for name, path in (lists or {}).items()})
 
 
