@@ -1,7 +1,19 @@
-"""Stages wired into a run: the functions behind the commands."""
+"""Stages wired into a run: the functions behind the commands, imported when used."""
 
-from .checking import CheckReport, check
-from .commands import RunResult, features, finetune, pretrain, run, stack
-from .sampling import sample
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checking import CheckReport, check
+    from .commands import RunResult, features, finetune, pretrain, run, stack
+    from .sampling import sample
 
 __all__ = ["CheckReport", "RunResult", "check", "features", "finetune", "pretrain", "run", "sample", "stack"]
+
+_FILES = {"CheckReport": "checking", "check": "checking", "sample": "sampling"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module(f".{_FILES.get(name, 'commands')}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
