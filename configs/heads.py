@@ -1,8 +1,8 @@
 """Options of the heads and of their augmentation."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Strength = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -14,6 +14,12 @@ class Options(BaseModel):
 
     def check_size(self, size: int) -> None:
         """Raise a ValueError saying what is expected if inputs of `size` pixels do not suit the options."""
+
+
+def _not_falling(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError("the smaller value first")
+    return value
 
 
 class RegressionOptions(Options):
@@ -39,6 +45,36 @@ class OnehotOptions(Options):
     """Label smoothing of the cross-entropy."""
 
 
+class DateOptions(Options):
+    """A head of one column of dates: years, ISO dates, year-month, datetimes, in one column mixed as they come."""
+
+    dayfirst: bool = False
+    """Read 3/4/1910 as the third of April."""
+    earliest: float = 1.0
+    """Fractional year below which a value is taken for a mistake."""
+    latest: float = 2200.0
+    """Fractional year above which a value is taken for a mistake."""
+    invalid: Literal["error", "missing"] = "error"
+    """What to do with values that are no dates of the range: stop and name them, or name and leave them out."""
+
+
+class Word2vecOptions(Options):
+    """A head of the mean vector of a row's names, embedded by word2vec over all labelled rows."""
+
+    vector_size: Annotated[int, Field(ge=2, le=1024)] = 20
+    window: Annotated[int, Field(ge=1)] = 1
+    epochs: Annotated[int, Field(ge=1)] = 100
+    min_count: Annotated[int, Field(ge=1)] = 1
+    sample: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Threshold above which frequent names are dropped at random; gensim's own default 0.001 drops most of a small
+    vocabulary."""
+    weighting: Literal["mean", "idf"] = "mean"
+    """How a row's names are averaged: equally, or by their inverse document frequency."""
+    loss: Literal["cosine", "squared"] = "cosine"
+    separator: str | None = None
+    """What divides the names in a table column; null: white space. Lists need none."""
+
+
 class ColourJitter(Options):
     """Strengths of the random colour changes, each a factor in [1 - s, 1 + s]; hue in turns, [-s, s]."""
 
@@ -46,6 +82,78 @@ class ColourJitter(Options):
     contrast: Strength = 0.0
     saturation: Strength = 0.0
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+
+
+class Affine(Options):
+    """Random turn, shift, scale and shear around the centre, bilinear; what comes from outside is mirrored."""
+
+    degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0
+    """Largest turn to either side."""
+    translate: Strength = 0.0
+    """Largest shift to either side as a share of the side."""
+    scale: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]] = (1.0, 1.0)
+    shear: Annotated[float, Field(ge=0.0, lt=90.0)] = 0.0
+    """Largest shear along x to either side, degrees."""
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return _not_falling(value)
+
+
+class Blur(Options):
+    """Gaussian blur of a share of the samples."""
+
+    p: Strength = 0.0
+    sigma: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]] = (0.1, 2.0)
+    """Smallest and largest standard deviation, pixels."""
+
+    @field_validator("sigma")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return _not_falling(value)
+
+
+class Erase(Options):
+    """Random erasing of a rectangle (Zhong et al. 2020) in a share of the samples."""
+
+    p: Strength = 0.0
+    area: tuple[Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]] = (
+        0.02,
+        0.33,
+    )
+    """Smallest and largest share of the area."""
+    ratio: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]] = (0.3, 3.3)
+    """Smallest and largest height over width."""
+
+    @field_validator("area", "ratio")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return _not_falling(value)
+
+
+class GridShuffle(Options):
+    """Cut a share of the samples into grid x grid cells and shuffle these."""
+
+    p: Strength = 0.0
+    grid: Annotated[int, Field(ge=2, le=16)] = 4
+
+
+class Mix(Options):
+    """Blend pairs of samples and their targets: mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019)."""
+
+    p: Strength = 0.8
+    """Share of the batches that are mixed."""
+    mixup: Annotated[float, Field(ge=0.0)] = 0.4
+    """α of the Beta(α, α) from which each sample's share is drawn; 0: no mixup."""
+    cutmix: Annotated[float, Field(ge=0.0)] = 0.4
+    """The same for cutmix; where both are on, each has half of the mixed batches."""
+
+    @model_validator(mode="after")
+    def _one_is_on(self) -> "Mix":
+        if self.mixup == 0 and self.cutmix == 0:
+            raise ValueError("mixup or cutmix above 0; write `mix: null` for none")
+        return self
 
 
 class HeadAugment(Options):
@@ -59,11 +167,21 @@ class HeadAugment(Options):
     vflip: bool = False
     dihedral: bool = False
     """All eight flips and quarter turns with equal chance; contains hflip and vflip."""
+    pad: Annotated[int, Field(ge=0, le=256)] = 0
+    """Pixels that are mirrored around the resized picture before a window of the input size is cut at random."""
+    affine: Affine = Affine()
     colour: ColourJitter = ColourJitter()
+    grey: Strength = 0.0
+    """Share of the samples shown in grey."""
+    blur: Blur = Blur()
+    noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Largest standard deviation of Gaussian noise, each sample's drawn below it; black to white is 1."""
+    grid_shuffle: GridShuffle = GridShuffle()
+    erase: Erase = Erase()
+    mix: Literal["auto"] | Mix | None = "auto"
+    """`auto`: on for training from scratch over 100 epochs or more, off otherwise."""
 
     @field_validator("crop", "ratio")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] > value[1]:
-            raise ValueError("the smaller value first")
-        return value
+        return _not_falling(value)

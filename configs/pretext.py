@@ -1,22 +1,23 @@
 """Options of the pretexts."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from .heads import Options
 
+SMALLEST_TILE = 8
+"""Pixels along a side."""
 
-class JigsawOptions(Options):
-    """Board jigsaw: cut the picture to grid x grid tiles, shuffle them, say where each came from."""
+
+class TileOptions(Options):
+    """What every jigsaw has: how the picture is cut and what is done to the tiles."""
 
     grid: Annotated[int, Field(ge=2, le=5)] = 3
     gap: Annotated[int, Field(ge=0, le=16)] = 2
     """Background pixels between neighbouring tiles, so that borders cannot simply be matched."""
     jitter: Annotated[int, Field(ge=0, le=16)] = 2
     """Largest random shift of a tile's crop inside its cell, pixels; each tile has its own."""
-    tile_norm: bool = False
-    """Give every tile zero mean and unit variance, so that its brightness does not tell its place."""
     colour_drop: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
     """Share of boards shown in grey."""
     unshuffled: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
@@ -50,5 +51,21 @@ class JigsawOptions(Options):
             )
 
 
-SMALLEST_TILE = 8
-"""Pixels along a side."""
+class JigsawOptions(TileOptions):
+    """Board jigsaw: cut the picture to grid x grid tiles, shuffle them, say where each came from."""
+
+    tile_norm: bool = False
+    """Give every tile zero mean and unit variance, so that its brightness does not tell its place."""
+
+
+class TilesOptions(TileOptions):
+    """Tile jigsaw: every tile goes through the backbone alone, and the joined features tell the order."""
+
+    tile_norm: bool = True
+    """Give every tile zero mean and unit variance, so that its brightness does not tell its place."""
+    target: Literal["slots", "permutations"] = "slots"
+    """`slots`: the source of every slot; `permutations`: which of P fixed orders it is."""
+    permutations: Annotated[int, Field(ge=2, le=10_000)] = 100
+    """P, for `target: permutations`: orders chosen for a large Hamming distance between any two."""
+    hidden: Annotated[int, Field(ge=1)] = 512
+    """Width of the layer that joins the tiles' features."""

@@ -19,6 +19,7 @@ class Entry:
 
 PRETEXTS: dict[str, Entry] = {
     "jigsaw": Entry(options="configs.pretext:JigsawOptions", implementation="pretext.jigsaw:Jigsaw"),
+    "tiles": Entry(options="configs.pretext:TilesOptions", implementation="pretext.tiles:Tiles"),
 }
 
 BUILT_IN = frozenset(PRETEXTS)

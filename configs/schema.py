@@ -9,12 +9,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from .heads import HeadAugment, OnehotOptions, RegressionOptions
+from .heads import DateOptions, HeadAugment, OnehotOptions, RegressionOptions, Word2vecOptions
 
 Auto = Literal["auto"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _rising(value: tuple[float, float] | None) -> tuple[float, float] | None:
+    if value is not None and not value[0] < value[1]:
+        raise ValueError("the smaller value first")
+    return value
 
 
 class Section(BaseModel):
@@ -29,11 +35,18 @@ class Decode(Section):
     fit: Literal["squash", "pad", "crop"] = "squash"
     """Make it square: `squash` the aspect, `pad` with the background, or `crop` the centre."""
     channels: Literal[1, 3] = 3
+    window: tuple[float, float] | None = None
+    """Intensities of 16-bit, 32-bit and float pictures that become 0 and 255; such files need it."""
     background: Annotated[tuple[int, int, int], Field(description="RGB under alpha and padding, 0..255")] = (
         255,
         255,
         255,
     )
+
+    @field_validator("window")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        return _rising(value)
 
     @field_validator("background")
     @classmethod
@@ -56,8 +69,12 @@ class Data(Section):
     """Globs of more images for pretraining."""
     lists: dict[str, str] = {}
     """List files (id, name) with several rows an id."""
-    images: str
-    """A pattern with `{column}` fields ("photos/{object_id}.jpg"), or a column that holds the path."""
+    images: str | None = None
+    """A pattern with `{column}` fields ("photos/{object_id}.jpg"), a column that holds the path, or a list file
+    (id, path, view) for several images a row. null: the rows have no images."""
+    columns: Auto | list[str] = []
+    """Table columns that level 2 may read (`stack.*.table`): names or patterns ("gene_*"); `auto`: every column of
+    both train and test that is no id, fold, group, stratum or target."""
     decode: Decode = Decode()
     sample_submission: str | None = None
 
@@ -123,9 +140,21 @@ class Optimisation(Section):
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup: Share = 0.1
-    """Share of the steps with a linearly rising learning rate; then a cosine to zero."""
+    """Share of the steps with a rising learning rate."""
+    schedule: Literal["cosine", "onecycle"] = "cosine"
+    """`cosine`: linear rise, then a cosine to zero; `onecycle`: rise and fall by cosines, from lr/25 to lr/250,000."""
+    restarts: Annotated[int, Field(ge=0, le=50)] = 0
+    """How many times the cosine starts again at the full rate, in equal parts."""
+    accumulate: Count = 1
+    """Batches whose gradients are averaged before the weights change."""
     clip: Annotated[float, Field(gt=0)] | None = None
     """Largest gradient norm; null: no clipping."""
+
+    @model_validator(mode="after")
+    def _restarts_of_a_cosine(self) -> "Optimisation":
+        if self.restarts and self.schedule != "cosine":
+            raise ValueError(f"restarts left out with schedule: {self.schedule}; only a cosine starts again")
+        return self
 
 
 class Pretext(Optimisation):
@@ -133,7 +162,7 @@ class Pretext(Optimisation):
 
     name: Name
     kind: str
-    """A registered pretext: jigsaw."""
+    """A registered pretext: jigsaw or tiles."""
     backbone: str = "auto"
     init: str | None = None
     """null: the backbone's own weights; the name of an earlier pretext; or a checkpoint file."""
@@ -153,16 +182,28 @@ class EarlyStopping(Section):
     patience: Count = 5
 
 
+class Unfreeze(Section):
+    """Training that starts with a frozen backbone, whose stages thaw from the top (Howard and Ruder 2018)."""
+
+    after: Count = 1
+    """Epochs in which only the heads learn."""
+    every: Annotated[int, Field(ge=0)] = 0
+    """Epochs between one stage's thawing and the next's; 0: all thaw at once."""
+
+
 class Task(Optimisation):
     """One head. Tasks that differ only in their target share one network when `transfer.joint` holds."""
 
-    kind: Literal["regression", "onehot"]
+    kind: Literal["regression", "onehot", "date", "word2vec"]
     columns: Annotated[list[str], Field(min_length=1)]
+    """Table columns; for word2vec names of `data.lists`, or columns of names."""
     init: str = "scratch"
     """The name of a pretext, `scratch`, or a checkpoint file."""
     backbone: str = "auto"
     freeze: Literal["none", "all"] | list[str] = "none"
     """`none`, `all`, or the backbone's stages to keep fixed."""
+    unfreeze: Unfreeze | None = None
+    """Heads first, then the backbone, all at once or stage by stage; null: all learn from the first step."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Learning-rate factor from each stage to the one below it."""
     weight: Annotated[float, Field(gt=0)] = 1.0
@@ -174,14 +215,25 @@ class Task(Optimisation):
     options: dict[str, Any] = {}
     """Of the kind of head."""
 
-    def head_options(self) -> RegressionOptions | OnehotOptions:
+    @model_validator(mode="after")
+    def _something_thaws(self) -> "Task":
+        if self.unfreeze is not None and self.freeze == "all":
+            raise ValueError("unfreeze left out with freeze: all, under which nothing thaws")
+        return self
+
+    def head_options(self) -> "HeadOptions":
         """The checked options of this kind of head."""
         return HEAD_OPTIONS[self.kind](**self.options)
 
 
-HEAD_OPTIONS: dict[str, type[RegressionOptions] | type[OnehotOptions]] = {
+HeadOptions = RegressionOptions | OnehotOptions | DateOptions | Word2vecOptions
+HEAD_OPTIONS: dict[
+    str, type[RegressionOptions] | type[OnehotOptions] | type[DateOptions] | type[Word2vecOptions]
+] = {
     "regression": RegressionOptions,
     "onehot": OnehotOptions,
+    "date": DateOptions,
+    "word2vec": Word2vecOptions,
 }
 
 
@@ -206,6 +258,8 @@ class Features(Section):
 
     views: Auto | Literal["none", "hflip", "d4"] | Annotated[list[View], Field(min_length=1)] = "auto"
     """`auto`: those that training augmentation contains."""
+    size: Auto | Annotated[int, Field(ge=16, le=1024)] = "auto"
+    """Side of the input at prediction, pixels; `auto`: that of each task's training."""
     stats: Annotated[list[Literal["mean", "var", "max", "min"]], Field(min_length=1)] = [
         "mean",
         "var",
@@ -226,6 +280,8 @@ class Stack(Section):
     models: Annotated[list[Literal["lightgbm", "ridge"]], Field(min_length=1)] = ["lightgbm", "ridge"]
     members: list[str] = []
     """The tasks whose features are stacked; empty: every task trained on all folds."""
+    table: bool = False
+    """Whether level 2 reads `data.columns` too."""
     submit: str = "best"
     """`best`: the rung with the best nested score; or a rung's name."""
     range: tuple[float, float] | None = None
@@ -234,9 +290,7 @@ class Stack(Section):
     @field_validator("range")
     @classmethod
     def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not value[0] < value[1]:
-            raise ValueError("the smaller value first")
-        return value
+        return _rising(value)
 
     @property
     def columns(self) -> list[str]:
@@ -258,6 +312,10 @@ class Config(Section):
     deterministic: bool = False
     """Bitwise repeatable CUDA kernels (slower); a CPU run always is."""
     threads: Auto | Count = "auto"
+    """Threads in all; `auto`: one for each processor core that the process may use."""
+    processes: Auto | Count = "auto"
+    """Fold models trained side by side, each with its share of the threads; `auto`: on a CPU as many as folds and
+    threads allow, on other devices one."""
     data: Data
     folds: Folds = Folds()
     backbones: dict[Name, Backbone] = Field(default={"img": Backbone()}, min_length=1)
