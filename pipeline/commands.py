@@ -2,9 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from ..configs.errors import UserError
 from ..datasets.files import atomic
 from ..datasets.tables import check_tables
 from ..stacking import Ladder
-from ..training.interrupt import stop_signal
-from ..training.launch import InProcess
+from ..training.interrupt import Interrupted, stop_signal
+from ..training.launch import InProcess, Processes
 from .console import Console, duration
 from .estimate import estimate
-from .jobs import Work, execute
+from .jobs import Context, Work, run_job, with_threads
 from .ladders import read_ladders, say_ladder, say_scores, write_run_submissions
 from .manifest import Stage
 from .preflight import preflight
@@ -110,7 +111,7 @@ def run(
                 directory.link(stage, *elsewhere[stage.name])
         for line in check_files(workspace):
             console.say(line)
-        work = Work(workspace, stages, directory.path, console, stop)
+        work = Work(workspace, stages, directory.path, console, stop.__bool__)
         try:
             _compute(work, directory, todo)
         except KeyboardInterrupt:
@@ -206,7 +207,8 @@ def _describe(
         f"{directory.path}: {workspace.summary}; {workspace.plan.n} folds ({config.folds.scheme}, plan "
         f"{workspace.plan.hash[:8]})"
     )
-    console.say(f"{machine.device}, {machine.precision}, {machine.threads} threads")
+    beside = f", {config.processes} fold models side by side" if int(config.processes) > 1 else ""
+    console.say(f"{machine.device}, {machine.precision}, {machine.threads} threads{beside}")
     for name, task in config.tasks.items():
         if unseen := unseen_of(workspace, task):
             console.say(
@@ -268,19 +270,28 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
         expected = estimate(work.stages, todo)
         console.say(f"about {duration(expected.total)} on this machine, {expected.disk / 1e9:.1f} GB on disk")
 
-    def timed(stage: Stage) -> tuple[Stage, float]:
-        if work.stop:
-            raise KeyboardInterrupt
-        directory.log("started", stage=stage.name, key=stage.key)
-        directory.manifest.forget(stage)
-        started = time.perf_counter()
-        execute(work, stage)
-        return stage, time.perf_counter() - started
+    def begun(stages: Iterable[Stage]) -> Iterator[Stage]:
+        for stage in stages:
+            if work.stop():
+                raise Interrupted
+            directory.log("started", stage=stage.name, key=stage.key)
+            directory.manifest.forget(stage)
+            yield stage
 
-    for stage, seconds in InProcess().map(timed, todo):
-        directory.merge_log(stage)
-        directory.manifest.record(stage, seconds, workspace.machine.device)
-        directory.log("done", stage=stage.name, seconds=round(seconds, 3))
+    def tell(what: str, *words: Any, **options: Any) -> None:
+        getattr(console, what)(*words, **options)
+
+    context = Context(workspace, work.stages, directory.path)
+    count = int(workspace.config.processes)
+    share = max(1, workspace.machine.threads // count)
+    here = InProcess(run_job, context, tell, work.stop)
+    with Processes(count, share, run_job, with_threads(context, share), tell, work.stop) as beside:
+        for is_fold, stages in groupby(todo, lambda stage: stage.job.stage in ("finetune", "predict")):
+            launcher = beside if is_fold and count > 1 else here
+            for stage, seconds in launcher.map(begun(stages)):
+                directory.merge_log(stage)
+                directory.manifest.record(stage, seconds, workspace.machine.device)
+                directory.log("done", stage=stage.name, seconds=round(seconds, 3))
 
 
 def _finish(work: Work, directory: RunDirectory, result: RunResult) -> RunResult:

@@ -1,8 +1,10 @@
 """Jobs: each is a function of the resolved config, the stage, the name and the fold, and writes only its own folder."""
 
+import copy
 import dataclasses
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,7 +15,6 @@ from ..datasets.predictions import Predictions
 from ..pretext.pretrain import PretrainWork, pretrain
 from ..stacking import stack_target
 from ..training.fit import Record
-from ..training.interrupt import StopSignal
 from ..transfer.features import aggregate, write_feature_pickles
 from ..transfer.finetune import FoldWork, finetune_fold
 from ..transfer.outofsample import merge, predict_fold
@@ -34,7 +35,7 @@ class Work:
     stages: Stages
     run: Path
     console: Console
-    stop: StopSignal
+    stop: Callable[[], bool]
 
     def folder(self, stage: Stage) -> Path:
         """Where the stage writes."""
@@ -54,6 +55,46 @@ class Work:
                 file.write(json.dumps(line) + "\n")
 
         return report
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all jobs of a run share, in this process or in another one."""
+
+    workspace: Workspace
+    stages: Stages
+    run: Path
+
+
+def with_threads(context: Context, threads: int) -> Context:
+    """The same for a process that may use only this many threads."""
+    workspace = copy.copy(context.workspace)
+    workspace.machine = dataclasses.replace(workspace.machine, threads=threads)
+    return dataclasses.replace(context, workspace=workspace)
+
+
+class Relay(Console):
+    """A console whose words are said elsewhere: each call goes to `tell` with its name before its arguments."""
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        super().__init__()
+        self.tell = tell
+
+    def say(self, text: str = "", *, always: bool = False) -> None:
+        self.tell("say", text, always=always)
+
+    def epoch(self, stage: str, record: Record) -> None:
+        self.tell("epoch", stage, record)
+
+    def counting(self, what: str, done: int, total: int) -> None:
+        self.tell("counting", what, done, total)
+
+
+def run_job(context: Context, stage: Stage, tell: Callable[..., None], stop: Callable[[], bool]) -> float:
+    """Do one stage and return the seconds it took; what it has to say goes through `tell`."""
+    started = time.perf_counter()
+    execute(Work(context.workspace, context.stages, context.run, Relay(tell), stop), stage)
+    return time.perf_counter() - started
 
 
 def execute(work: Work, stage: Stage) -> None:
@@ -93,7 +134,7 @@ def _pretrain(work: Work, stage: Stage) -> None:
         folder,
         stage.key,
         work.reporter(stage),
-        work.stop.__bool__,
+        work.stop,
     )
 
 
@@ -120,7 +161,7 @@ def fold_work(workspace: Workspace, run: Path, job: Job) -> FoldWork:
 
 def _finetune(work: Work, stage: Stage) -> None:
     job = fold_work(work.workspace, work.run, stage.job)
-    finetune_fold(job, work.folder(stage), stage.key, work.reporter(stage), work.stop.__bool__)
+    finetune_fold(job, work.folder(stage), stage.key, work.reporter(stage), work.stop)
     for task, classes in read_json(work.folder(stage) / "head.json")["absent_classes"].items():
         work.console.say(f"warning: {stage.name}: no training row of {task} has class {', '.join(classes)}")
 
