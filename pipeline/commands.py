@@ -286,8 +286,9 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
     share = max(1, workspace.machine.threads // count)
     here = InProcess(run_job, context, tell, work.stop)
     with Processes(count, share, run_job, with_threads(context, share), tell, work.stop) as beside:
-        for is_fold, stages in groupby(todo, lambda stage: stage.job.stage in ("finetune", "predict")):
-            launcher = beside if is_fold and count > 1 else here
+        # One kind of stage after the other: a prediction needs its network, and a head its pretext.
+        for kind, stages in groupby(todo, lambda stage: stage.job.stage):
+            launcher = beside if kind in ("finetune", "predict") and count > 1 else here
             for stage, seconds in launcher.map(begun(stages)):
                 directory.merge_log(stage)
                 directory.manifest.record(stage, seconds, workspace.machine.device)
