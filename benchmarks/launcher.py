@@ -2,9 +2,9 @@
 
     python benchmarks/launcher.py --rounds 7 --json launcher.json
 
-Makes synthetic photos and fine-tunes one network a fold with `jigstack.finetune`: once with `processes=1`, once with one
-process a fold and its share of the threads, in interleaved pairs. The whole command is timed, the start of the worker
-processes included; the median of the paired ratios is reported with its range.
+Makes synthetic photos and fine-tunes one network a fold with `jigstack.finetune`: once with `processes=1`, once with
+one process a fold and its share of the threads, in interleaved pairs. The whole command is timed, the start of the
+worker processes included; the median of the paired ratios is reported with its range.
 """
 
 import argparse
