@@ -52,6 +52,14 @@ class Table:
             )
         return self.frame.loc[:, name]
 
+    def names(self, list_name: str) -> pd.Series:
+        """The names that a list gives each row: tuples of text, indexed by id; None for a row without any."""
+        rows = self.lists[list_name]
+        rows = rows[rows["name"].fillna("").str.strip() != ""]
+        by_id = rows.groupby("id", sort=False)["name"].agg(tuple)
+        values = [by_id.get(name) for name in self.ids]
+        return pd.Series(values, index=self.frame.index, name=list_name, dtype=object)
+
     @cached_property
     def digest(self) -> str:
         """A name for the content; the order of rows and of columns does not matter."""

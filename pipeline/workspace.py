@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..configs.errors import UserError
+from ..configs.errors import UserError, closest
 from ..configs.schema import Config, Task
 from ..datasets.files import content_digests, digest
 from ..datasets.folds import FoldPlan, make_plan
@@ -93,7 +93,7 @@ class Workspace:
         self.plan = self._plan(config)
         self.config = self._resolve(config)
         self.targets = {
-            name: code_target(name, task, self._columns(name, task))
+            name: code_target(name, task, self._columns(name, task), self.config.seed)
             for name, task in self.config.tasks.items()
         }
         for name, stack in self.config.stack.items():
@@ -112,10 +112,16 @@ class Workspace:
             f"{len(self.train):,} train rows, {len(self.test):,} test rows, {len(self.extra):,} more images"
         )
 
-    @property
+    @cached_property
     def frame(self) -> pd.DataFrame:
-        """The train rows, indexed by id."""
-        return self.train.frame
+        """The train rows, indexed by id; each list of names that a head learns is a column of tuples."""
+        named = {
+            column
+            for task in self.config.tasks.values()
+            for column in (task.columns if task.kind == "word2vec" else ())
+            if column in self.train.lists
+        }
+        return self.train.frame.assign(**{column: self.train.names(column) for column in sorted(named)})
 
     @cached_property
     def contents(self) -> dict[str, str]:
@@ -169,6 +175,16 @@ class Workspace:
             raise UserError(f"{key}: {error}") from error
 
     def _columns(self, name: str, task: Task) -> pd.DataFrame:
+        if task.kind == "word2vec":
+            known = [*self.train.lists, *map(str, self.train.frame.columns)]
+            for column in task.columns:
+                if column not in known:
+                    near = closest(column, known)
+                    raise UserError(
+                        f"tasks.{name}.columns: expected lists (data.lists) or columns out of {', '.join(known[:12])}, "
+                        f"received {column!r}" + (f"; did you mean {near!r}?" if near else "")
+                    )
+            return self.frame.filter(task.columns)
         return pd.DataFrame({column: self._label(f"tasks.{name}.columns", column) for column in task.columns})
 
     def _plan(self, config: Config) -> FoldPlan:

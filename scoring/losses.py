@@ -35,7 +35,24 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return -(targets * functional.log_softmax(outputs, dim=1)).sum(dim=1)
 
 
-LOSSES: dict[str, RowLoss] = {"squared_error": squared_error, "cross_entropy": cross_entropy}
+def cosine_distance(outputs: Tensor, targets: Tensor) -> Tensor:
+    """One minus the cosine of the angle between two vectors.
+
+    Args:
+        outputs: (B, D) vectors of any length; one of length 0 is at distance 1 and gets no useful gradient.
+        targets: (B, D).
+
+    Returns:
+        (B,) losses in 0..2.
+    """
+    return 1.0 - functional.cosine_similarity(outputs, targets, dim=1)
+
+
+LOSSES: dict[str, RowLoss] = {
+    "squared_error": squared_error,
+    "cross_entropy": cross_entropy,
+    "cosine_distance": cosine_distance,
+}
 
 
 def masked_mean(losses: Tensor, present: Tensor) -> Tensor:

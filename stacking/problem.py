@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..configs.schema import Stack
 from ..datasets.findings import did_you_mean, name_some
-from ..datasets.targets import class_label
+from ..datasets.onehot import class_label
 from ..scoring.metrics import Array, Metric, get_metric
 
 

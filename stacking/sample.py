@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..datasets.findings import did_you_mean, name_some
-from ..datasets.targets import class_label
+from ..datasets.onehot import class_label
 from .ladder import Ladder
 
 Block = tuple[Ladder, pd.DataFrame]

@@ -48,10 +48,11 @@ class HeadNetwork(nn.Module):
         self.heads = nn.ModuleDict(
             {name: nn.Linear(backbone.dim, target.width) for name, target in targets.items()}
         )
-        for head in self.heads.values():
-            # A head that starts at zero predicts the training mean, or equal odds, whatever the backbone says.
-            nn.init.zeros_(head.weight)  # pyright: ignore[reportArgumentType]
-            nn.init.zeros_(head.bias)  # pyright: ignore[reportArgumentType]
+        for name, target in targets.items():
+            # So a head predicts the training mean, or equal odds, whatever the backbone says.
+            nn.init.zeros_(self.heads[name].weight)  # pyright: ignore[reportArgumentType]
+            with torch.no_grad():
+                self.heads[name].bias.copy_(torch.from_numpy(target.start))  # pyright: ignore[reportCallIssue]
         self.frozen_stages = frozen_stages(backbone, frozen)
         for stage in self.frozen_stages:
             freeze(backbone.stages()[stage])

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from jigstack.configs.heads import OnehotOptions
 from jigstack.configs.schema import Task
+from jigstack.datasets.onehot import class_label
 from jigstack.datasets.targets import (
     KINDS,
     OnehotTarget,
     RegressionTarget,
-    class_label,
     code_target,
     restore_target,
 )
