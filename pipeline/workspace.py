@@ -20,6 +20,7 @@ from ..datasets.tables import Table, read_table
 from ..datasets.targets import code_target
 from ..training.device import resolve_machine
 from ..training.launch import processes_for
+from ..training.mix import resolve_mix
 from ..training.views import resolve_views
 
 SMOKE_ROWS = {"train": 200, "test": 60, "unlabelled": 60}
@@ -219,7 +220,11 @@ class Workspace:
                     f"tasks.{name}.folds: expected folds of the plan 0..{self.plan.n - 1}, received {folds}"
                 )
             tasks[name] = task.model_copy(
-                update={"backbone": only if wanted == "auto" else wanted, "folds": folds}
+                update={
+                    "backbone": only if wanted == "auto" else wanted,
+                    "folds": folds,
+                    "augment": task.augment.model_copy(update={"mix": resolve_mix(task)}),
+                }
             )
         joint = self.machine.kind == "cpu" if config.transfer.joint == "auto" else config.transfer.joint
         views = resolve_views(config.features.views, [task.augment for task in tasks.values()])

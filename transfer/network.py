@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..configs.heads import HeadAugment
+from ..configs.heads import HeadAugment, Mix
 from ..datasets.targets import Target
 from ..scoring.losses import LOSSES, masked_mean
 from ..training.augment import augment_images, resize
 from ..training.fit import freeze
+from ..training.mix import mix
 from ..training.views import apply_view
 
 
@@ -21,7 +22,7 @@ class HeadNetwork(nn.Module):
         backbone: gives (B, D) features; see `build_backbone`.
         targets: the fitted target of each task, in the order of the heads.
         size: side of the input, pixels.
-        augment: random changes of training images.
+        augment: random changes of training images; `mix: auto`, which only the length of the training decides, is off.
         weights: factor of each task's loss.
         frozen: `none`, `all`, or names of backbone stages that keep their weights and batch statistics.
 
@@ -65,9 +66,12 @@ class HeadNetwork(nn.Module):
                 module.eval()
 
     def views(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
-        """Augmented, normalised images (B, C, size, size) and the encoded targets {task: (B, D)}."""
+        """Augmented, normalised images (B, C, size, size) and the encoded targets {task: (B, D)}, mixed if so asked."""
         images = augment_images(batch["images"], self.augment, self.size, generator)
-        return {"images": self.backbone.normalise(images), "targets": batch["targets"]}
+        images, targets = self.backbone.normalise(images), batch["targets"]
+        if isinstance(self.augment.mix, Mix):
+            images, targets = mix(images, targets, self.augment.mix, generator)
+        return {"images": images, "targets": targets}
 
     def forward(self, views: dict[str, Any]) -> dict[str, Tensor]:
         """Raw outputs {task: (B, D)}."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from jigstack.backbones import build_backbone
-from jigstack.configs.heads import HeadAugment
+from jigstack.configs.heads import HeadAugment, Mix
 from jigstack.configs.schema import Backbone
 from jigstack.datasets.targets import OnehotTarget, RegressionTarget, Target
 from jigstack.scoring.losses import cross_entropy
@@ -181,3 +181,15 @@ def test_networks_of_several_seeds_are_averaged_in_target_units():
         return predict_views(networks, TinyStore(), ids, ["identity"], machine)["style"]  # pyright: ignore[reportArgumentType]
 
     np.testing.assert_allclose(predict(first, second), (predict(first) + predict(second)) / 2, rtol=1e-6)
+
+
+def test_mixing_blends_the_targets_with_the_pictures_after_augmentation():
+    net = network()
+    net.augment = HeadAugment(mix=Mix(p=1, mixup=1.0, cutmix=0))
+    plain = network().views(full_batch(), torch.Generator().manual_seed(1))
+    mixed = net.views(full_batch(), torch.Generator().manual_seed(1))
+    assert not torch.equal(mixed["images"], plain["images"])
+    style = mixed["targets"]["style"]
+    torch.testing.assert_close(style.sum(1), torch.ones(3))
+    assert ((style > 0) & (style < 1)).any()
+    assert torch.equal(plain["targets"]["style"], full_batch()["targets"]["style"])
