@@ -13,6 +13,7 @@ from ..backbones import build_backbone
 from ..configs.registry import implementation, options_class
 from ..training.fit import FitOptions, Training, fit
 from ..training.optimiser import parameter_groups
+from ..training.schedule import Schedule
 from ..transfer.network import HeadNetwork
 from .manifest import Stage
 from .stages import Stages, pretrain_ids
@@ -136,7 +137,9 @@ def _time(stages: Stages, method: Any, batch: int, targets: dict[str, int] | Non
     workspace.machine.apply_threads()
     source = NoiseImages(workspace.store_size, workspace.config.data.decode.channels, targets)
     groups = parameter_groups(method.backbone.stages(), _heads(method), weight_decay=0.0)
-    training = Training(method, groups, FitOptions(1, batch, 0.0, 0.0), workspace.machine, 0, ("estimate",))
+    training = Training(
+        method, groups, FitOptions(1, batch, Schedule(0.0)), workspace.machine, 0, ("estimate",)
+    )
     marks: list[float] = []
 
     def stop() -> bool:

@@ -95,7 +95,7 @@ def pretrain(
     training = Training(
         method,
         parameter_groups(backbone.stages(), head, weight_decay=options.weight_decay),
-        FitOptions(options.epochs, options.batch, options.lr, options.warmup, options.clip),
+        FitOptions.of(options),
         work.machine,
         work.seed,
         ("pretrain", options.name, _scope_part(work)),

@@ -12,10 +12,12 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from ..configs.schema import Optimisation
 from ..datasets.files import atomic
 from .device import Machine
-from .optimiser import adamw, learning_rate, set_learning_rate
+from .optimiser import adamw, set_learning_rate
 from .randomness import generator, reseed_global
+from .schedule import Schedule
 
 Batch = dict[str, Any]
 
@@ -48,19 +50,28 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class FitOptions:
-    """What the loop needs to know. `epochs` are passes over the source, `ema` 0 keeps no average."""
+    """What the loop needs to know. `epochs` are passes over the source, `ema` 0 keeps no average.
+
+    The gradients of `accumulate` batches are averaged before the weights change; at the end of an epoch of fewer.
+    """
 
     epochs: int
     batch: int
-    lr: float
-    warmup: float
+    schedule: Schedule
     clip: float | None = None
     ema: float = 0.0
+    accumulate: int = 1
+
+    @classmethod
+    def of(cls, options: Optimisation, ema: float = 0.0) -> "FitOptions":
+        """From the part of the config that every trained stage has."""
+        schedule = Schedule(options.lr, options.warmup, options.schedule, options.restarts)
+        return cls(options.epochs, options.batch, schedule, options.clip, ema, options.accumulate)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One line of the log: an epoch that ended, or an interruption between two steps."""
+    """One line of the log: an epoch that ended, or an interruption between two steps; `steps` counts batches."""
 
     kind: str
     epoch: int
@@ -78,6 +89,9 @@ class Record:
 @dataclass
 class Training:
     """A method being trained: its weights, their moving average, its optimiser and the next step.
+
+    A method with a `thaw(epoch)` says which stages stay as they are in an epoch; the optimiser gets the others, and
+    each of the rest when it thaws.
 
     Attributes:
         method: an `nn.Module` that is a `Method`.
@@ -100,9 +114,14 @@ class Training:
 
     def __post_init__(self) -> None:
         self.machine.lay_out(self.method)
+        frozen = self._still(0)
+        self.waiting = [group for group in self.groups if group["stage"] in frozen]
+        for group in self.waiting:
+            freeze(group["params"])
         # The optimiser is made before Fabric wraps the module: both hold the same parameters.
         fabric = self.machine.fabric()
-        self.wrapped, self.optimiser = fabric.setup(self.method, adamw(self.groups))
+        learning = [group for group in self.groups if group["stage"] not in frozen]
+        self.wrapped, self.optimiser = fabric.setup(self.method, adamw(learning))
         self.fabric = fabric
         if self.options.ema > 0:
             # The warm-up of the decay lets short trainings forget their first weights.
@@ -113,6 +132,21 @@ class Training:
         """The method with the weights that predict: the moving average, or the last weights without one."""
         return self.method if self.ema is None else self.ema.module
 
+    def thaw(self, epoch: int) -> None:
+        """Let the stages learn that are to learn from this epoch on."""
+        self._learn({group["stage"] for group in self.waiting} - self._still(epoch))
+
+    def _still(self, epoch: int) -> set[str]:
+        """The stages that do not learn in an epoch."""
+        return set(self.method.thaw(epoch)) if hasattr(self.method, "thaw") else set()
+
+    def _learn(self, stages: set[str]) -> None:
+        for group in [group for group in self.waiting if group["stage"] in stages]:
+            for parameter in group["params"]:
+                parameter.requires_grad_(True)
+            self.optimiser.optimizer.add_param_group({**group, "lr": 0.0})
+        self.waiting = [group for group in self.waiting if group["stage"] not in stages]
+
     def save(self, path: Path, key: str) -> None:
         """Write weights, average, optimiser and loop state; `key` names the work they belong to."""
         state = {
@@ -120,6 +154,7 @@ class Training:
             "method": self.method.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "learning": [group["stage"] for group in self.optimiser.param_groups],
             "loop": {"step": self.step, "sums": self.sums, "seconds": self.seconds, "history": self.history},
         }
         with atomic(path) as temporary:
@@ -145,6 +180,8 @@ class Training:
         self.method.load_state_dict(state["method"])
         if self.ema is not None:
             self.ema.module.load_state_dict(state["ema"])
+        for stage in state["learning"]:  # in the order in which they thawed
+            self._learn({stage})
         self.optimiser.load_state_dict(state["optimiser"])
         for name, value in state["loop"].items():
             setattr(self, name, value)
@@ -169,18 +206,24 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
     size = min(options.batch, len(source))
     per_epoch = len(source) // size
     steps = options.epochs * per_epoch
+    updates_per_epoch = -(-per_epoch // options.accumulate)
     order = None
     started, begun_at, loading = time.perf_counter(), training.step, 0.0
     device = torch.device(machine.device)
     check_every = 1 if machine.kind == "cpu" else 20  # reading a loss waits for the device
     unread: list[dict[str, Tensor]] = []
-    training.method.train()
+    rate = 0.0
     apply_modes = getattr(training.method, "apply_modes", lambda: None)  # frozen batch-norm goes back to eval
-    apply_modes()
 
     while training.step < steps:
         epoch, at = divmod(training.step, per_epoch)
+        first = at - at % options.accumulate  # of the batches whose gradients are averaged
+        together = min(options.accumulate, per_epoch - first)
+        update = epoch * updates_per_epoch + at // options.accumulate
         if order is None or at == 0:
+            training.thaw(epoch)
+            training.method.train()  # whoever took the last record may have evaluated
+            apply_modes()
             order = torch.randperm(len(source), generator=generator(seed, *names, "order", epoch))
         reseed_global(seed, *names, "step", training.step)
         draws = generator(seed, *names, "views", training.step)  # on the CPU: the same draws on every device
@@ -193,22 +236,25 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         with machine.autocast():
             outputs = training.wrapped(views)
         losses = training.method.loss(outputs, views)
-        rate = learning_rate(training.step, steps, options.lr, options.warmup)
-        set_learning_rate(training.optimiser, rate)
-        training.optimiser.zero_grad()
-        training.fabric.backward(losses["loss"])
-        if options.clip is not None:
-            training.fabric.clip_gradients(
-                training.wrapped, training.optimiser, max_norm=options.clip, error_if_nonfinite=False
-            )
-        training.optimiser.step()
+        if at == first:
+            training.optimiser.zero_grad()
+        training.fabric.backward(losses["loss"] / together)
         training.step += 1
-        if training.ema is not None:
-            training.ema.update(training.method, step=training.step)
+        complete = at + 1 == first + together
+        if complete:
+            rate = options.schedule.rate(update, options.epochs * updates_per_epoch)
+            set_learning_rate(training.optimiser, rate)
+            if options.clip is not None:
+                training.fabric.clip_gradients(
+                    training.wrapped, training.optimiser, max_norm=options.clip, error_if_nonfinite=False
+                )
+            training.optimiser.step()
+            if training.ema is not None:
+                training.ema.update(training.method, step=update + 1)
 
         unread.append({name: value.detach() for name, value in losses.items()})
         done = training.step % per_epoch == 0
-        interrupted = not done and stop()
+        interrupted = complete and not done and stop()
         if done or interrupted or len(unread) >= check_every:
             _read(unread, training)
         if done or interrupted:
@@ -234,8 +280,6 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
             )
             if interrupted or (done and stop()):
                 return
-            training.method.train()  # whoever took the record may have evaluated
-            apply_modes()
             started, begun_at, loading = time.perf_counter(), training.step, 0.0
 
 

@@ -1,31 +1,11 @@
-"""AdamW over named stages, and the learning rate as a pure function of the step."""
+"""AdamW over named stages."""
 
-import math
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
 
 Stages = Mapping[str, Iterable[nn.Parameter]]
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Linear rise over the first `warmup` share of the steps, then a cosine to zero.
-
-    Args:
-        step: 0-based index of the step about to be taken.
-        steps: number of steps in all.
-        peak: the highest rate.
-        warmup: share of the steps in [0, 1].
-
-    Example:
-        >>> [round(learning_rate(s, 4, 1.0, 0.25), 3) for s in range(4)]
-        [1.0, 1.0, 0.75, 0.25]
-    """
-    rise = round(steps * warmup)
-    if step < rise:
-        return peak * (step + 1) / rise
-    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
 def parameter_groups(

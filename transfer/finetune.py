@@ -177,6 +177,7 @@ def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0
         augment=shared.augment,
         weights={name: task.weight for name, task in work.tasks.items()},
         frozen=shared.freeze,
+        unfreeze=shared.unfreeze,
     )
 
 
@@ -222,9 +223,7 @@ def _training(work: FoldWork, network: HeadNetwork, number: int) -> Training:
         weight_decay=shared.weight_decay,
         layer_decay=shared.layer_decay,
     )
-    options = FitOptions(
-        shared.epochs, shared.batch, shared.lr, shared.warmup, shared.clip, work.transfer.ema
-    )
+    options = FitOptions.of(shared, work.transfer.ema)
     return Training(
         network, groups, options, work.machine, work.seed, ("finetune", work.network, work.fold, number)
     )

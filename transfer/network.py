@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..configs.heads import HeadAugment, Mix
+from ..configs.schema import Unfreeze
 from ..datasets.targets import Target
 from ..scoring.losses import LOSSES, masked_mean
 from ..training.augment import augment_images, resize
@@ -25,6 +26,7 @@ class HeadNetwork(nn.Module):
         augment: random changes of training images; `mix: auto`, which only the length of the training decides, is off.
         weights: factor of each task's loss.
         frozen: `none`, `all`, or names of backbone stages that keep their weights and batch statistics.
+        unfreeze: when the other stages begin to learn; None: with the first step.
 
     Raises:
         ValueError: `frozen` names a stage that the backbone does not have.
@@ -39,6 +41,7 @@ class HeadNetwork(nn.Module):
         augment: HeadAugment,
         weights: Mapping[str, float],
         frozen: str | Sequence[str] = "none",
+        unfreeze: Unfreeze | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -57,11 +60,20 @@ class HeadNetwork(nn.Module):
         self.frozen_stages = frozen_stages(backbone, frozen)
         for stage in self.frozen_stages:
             freeze(backbone.stages()[stage])
+        self.unfreeze = unfreeze
+        self.still = set(self.frozen_stages)
+
+    def thaw(self, epoch: int) -> set[str]:
+        """Begin an epoch: the stages that stay as they are in it, which `apply_modes` then puts to eval."""
+        later = [stage for stage in self.backbone.stages() if stage not in self.frozen_stages]
+        frozen = later[: len(later) - thawed_stages(epoch, len(later), self.unfreeze)]
+        self.still = {*self.frozen_stages, *frozen}
+        return self.still
 
     def apply_modes(self) -> None:
         """Put the normalisation layers of frozen stages to eval, so that their running statistics stay."""
         modules = self.backbone.stage_modules()
-        for stage in self.frozen_stages:
+        for stage in self.still:
             for module in modules[stage]:
                 module.eval()
 
@@ -108,6 +120,20 @@ class HeadNetwork(nn.Module):
             name: output.float().unflatten(0, (len(views), len(images))).transpose(0, 1)
             for name, output in outputs.items()
         }
+
+
+def thawed_stages(epoch: int, stages: int, unfreeze: Unfreeze | None) -> int:
+    """How many of the stages learn in an epoch, counted from the top.
+
+    Example:
+        >>> [thawed_stages(epoch, 4, Unfreeze(after=2, every=1)) for epoch in range(7)]
+        [0, 0, 1, 2, 3, 4, 4]
+    """
+    if unfreeze is None or (epoch >= unfreeze.after and unfreeze.every == 0):
+        return stages
+    if epoch < unfreeze.after:
+        return 0
+    return min(stages, 1 + (epoch - unfreeze.after) // unfreeze.every)
 
 
 def frozen_stages(backbone: Any, frozen: str | Sequence[str]) -> list[str]:

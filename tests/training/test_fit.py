@@ -8,8 +8,9 @@ import pytest
 import torch
 from jigstack.training.device import Machine
 from jigstack.training.fit import FitOptions, Record, Training, fit
-from jigstack.training.optimiser import learning_rate, parameter_groups
+from jigstack.training.optimiser import parameter_groups
 from jigstack.training.randomness import generator
+from jigstack.training.schedule import Schedule
 from torch import Tensor, nn
 
 CPU = Machine(device="cpu", precision="fp32", channels_last=False, threads=1)
@@ -55,7 +56,7 @@ def start(epochs: int = 4, ema: float = 0.9, batch: int = 8, **options: Any) -> 
     method = Line()
     groups = parameter_groups({"body": method.body.parameters()}, method.head.parameters(), weight_decay=0.05)
     return Training(
-        method, groups, FitOptions(epochs, batch, 1e-2, 0.1, ema=ema, **options), CPU, 0, ("test",)
+        method, groups, FitOptions(epochs, batch, Schedule(1e-2, 0.1), ema=ema, **options), CPU, 0, ("test",)
     )
 
 
@@ -158,7 +159,7 @@ def test_the_loop_equals_plain_torch_written_out():
     points = Points(40)
     for step, rows in enumerate(training.method.seen):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, 10, 1e-2, 0.1)
+            group["lr"] = Schedule(1e-2, 0.1).rate(step, 10)
         views = twin.views(points.batch(rows), generator(0, "test", "views", step))
         loss = twin.loss(twin(views), views)["loss"]
         optimiser.zero_grad()
@@ -182,3 +183,120 @@ def test_the_record_says_how_fast_and_how_long():
     record = next(fit(start(epochs=2), Points(40)))
     assert (record.epoch, record.epochs, record.step, record.steps) == (1, 2, 5, 10)
     assert record.images_per_second > 0 and 0 <= record.loader_share <= 1 and record.seconds_left > 0
+
+
+class Plain(Line):
+    """Without batch-norm, noise and dropout: batches do not see one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body[1] = self.body[3] = nn.Identity()
+        self.double()
+
+    def views(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        self.seen.append(batch["row"].clone())
+        return {"x": batch["x"].double(), "y": batch["y"].double()}
+
+
+def plain(batch: int, accumulate: int, clip: float | None = None) -> Training:
+    method = Plain()
+    groups = parameter_groups({"body": method.body.parameters()}, method.head.parameters(), weight_decay=0.05)
+    options = FitOptions(3, batch, Schedule(1e-2, 0.2), clip, accumulate=accumulate)
+    return Training(method, groups, options, CPU, 0, ("test",))
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_accumulated_small_batches_equal_one_large_batch(clip: float | None):
+    large, small = plain(16, 1, clip), plain(4, 4, clip)
+    list(fit(large, Points(48)))
+    list(fit(small, Points(48)))
+    for name, value in large.method.state_dict().items():
+        torch.testing.assert_close(small.method.state_dict()[name], value, rtol=1e-12, atol=1e-12)
+
+
+def test_the_last_batches_of_an_epoch_are_averaged_over_their_own_number():
+    training = plain(4, 4)
+    counted: list[float] = []
+    training.optimiser.optimizer.register_step_pre_hook(
+        lambda optimiser, *_: counted.append(len(training.method.seen))
+    )
+    list(fit(training, Points(24)))  # six batches an epoch: four and two
+    assert counted == [4, 6, 10, 12, 16, 18]
+    last = training.method.head.weight.grad
+    assert last is not None
+    twin, points = Plain(), Points(24)
+    twin.load_state_dict(training.method.state_dict())
+    rows = torch.cat(training.method.seen[-2:])
+    assert len(rows) == 8
+    views = twin.views(points.batch(rows), torch.Generator())
+    assert last.isfinite().all() and twin.loss(twin(views), views)["loss"].isfinite()
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 6, 9])
+def test_a_training_that_accumulates_stops_between_updates_and_resumes_to_the_same_bits(
+    tmp_path: Path, stop_after: int
+):
+    whole = start(batch=4, accumulate=3)
+    list(fit(whole, Points(40)))  # ten batches an epoch: three updates of three and one of one
+    first = start(batch=4, accumulate=3)
+    for _ in fit(first, Points(40), lambda: first.step >= stop_after):
+        first.save(tmp_path / "last.ckpt", "key")
+    assert first.step in (3, 6, 9, 10, 13)
+    second = start(batch=4, accumulate=3)
+    assert second.resume(tmp_path / "last.ckpt", "key")
+    list(fit(second, Points(40)))
+    assert same(whole.method, second.method) and same(whole.averaged, second.averaged)
+
+
+class Thawing(Line):
+    """The head learns alone for one epoch; the norm's statistics must not move before its stage learns."""
+
+    def thaw(self, epoch: int) -> set[str]:
+        self.still = {"stem"} if epoch < 1 else set()
+        if epoch < 2:
+            self.still.add("norm")
+        return self.still
+
+    def apply_modes(self) -> None:
+        for stage, module in (("stem", self.body[0]), ("norm", self.body[1])):
+            if stage in self.still:
+                module.eval()
+
+
+def thawing() -> Training:
+    method = Thawing()
+    stages = {"stem": method.body[0].parameters(), "norm": method.body[1].parameters()}
+    groups = parameter_groups(stages, method.head.parameters(), weight_decay=0.05)
+    return Training(method, groups, FitOptions(4, 8, Schedule(1e-2, 0.1), ema=0.9), CPU, 0, ("test",))
+
+
+def test_a_frozen_stage_keeps_weights_and_statistics_until_it_thaws_and_is_not_in_the_optimiser_before():
+    training = thawing()
+    before = {name: value.clone() for name, value in training.method.state_dict().items()}
+    for record in fit(training, Points(40)):
+        now = training.method.state_dict()
+        moved = {name for name in now if not torch.equal(now[name], before[name])}
+        held = {id(parameter) for group in training.optimiser.param_groups for parameter in group["params"]}
+        stem, norm = training.method.body[0], training.method.body[1]
+        assert ("body.0.weight" in moved) == (record.epoch >= 2) == (id(stem.weight) in held)
+        norm_moved = {"body.1.weight", "body.1.running_mean", "body.1.num_batches_tracked"} <= moved
+        assert norm_moved == (record.epoch >= 3) == (id(norm.weight) in held)
+        assert stem.weight.requires_grad == (record.epoch >= 2)
+        assert "head.weight" in moved
+        if record.epoch < 3:
+            assert not any(name.startswith("body.1") for name in moved)
+
+
+@pytest.mark.parametrize("stop_after", [3, 5, 7, 10, 12, 15])
+def test_a_training_resumed_before_between_and_after_its_thaws_gives_the_same_bits(
+    tmp_path: Path, stop_after: int
+):
+    whole = thawing()
+    list(fit(whole, Points(40)))
+    first = thawing()
+    for _ in fit(first, Points(40), lambda: first.step >= stop_after):
+        first.save(tmp_path / "last.ckpt", "key")
+    second = thawing()
+    assert second.resume(tmp_path / "last.ckpt", "key")
+    list(fit(second, Points(40)))
+    assert same(whole.method, second.method) and same(whole.averaged, second.averaged)

@@ -1,29 +1,9 @@
-"""The schedule and the parameter groups."""
+"""The parameter groups."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from jigstack.training.optimiser import adamw, learning_rate, parameter_groups, set_learning_rate
+from jigstack.training.optimiser import adamw, parameter_groups, set_learning_rate
 from torch import nn
-
-
-@given(st.integers(2, 400), st.floats(0.0, 0.9))
-def test_the_rate_rises_to_its_peak_and_falls_towards_zero(steps: int, warmup: float):
-    rates = [learning_rate(step, steps, 0.3, warmup) for step in range(steps)]
-    top = rates.index(max(rates))
-    assert max(rates) <= 0.3 and min(rates) > 0
-    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
-
-
-def test_the_cosine_is_torchs():
-    parameter = nn.Parameter(torch.zeros(1))
-    twin = torch.optim.SGD([parameter], lr=0.7)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(twin, T_max=20)
-    for step in range(20):
-        assert learning_rate(step, 20, 0.7, 0.0) == pytest.approx(twin.param_groups[0]["lr"])
-        twin.step()
-        schedule.step()
 
 
 def test_lower_stages_learn_slower_and_vectors_do_not_decay():

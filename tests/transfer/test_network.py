@@ -8,15 +8,19 @@ import pytest
 import torch
 from jigstack.backbones import build_backbone
 from jigstack.configs.heads import HeadAugment, Mix
-from jigstack.configs.schema import Backbone
+from jigstack.configs.schema import Backbone, Unfreeze
 from jigstack.datasets.targets import OnehotTarget, RegressionTarget, Target
 from jigstack.scoring.losses import cross_entropy
 from jigstack.training.augment import resize
 from jigstack.training.device import Machine
+from jigstack.training.fit import FitOptions, Training
+from jigstack.training.optimiser import parameter_groups
+from jigstack.training.schedule import Schedule
 from jigstack.training.views import VIEWS, apply_view
-from jigstack.transfer.network import HeadNetwork
+from jigstack.transfer.network import HeadNetwork, thawed_stages
 from jigstack.transfer.prediction import predict_views
 
+CPU = Machine(device="cpu", precision="fp32", channels_last=False, threads=1)
 FRAME = pd.DataFrame({"year": [1900.0, 1910.0, 1950.0], "style": ["a", "b", "a"]})
 IMAGES = torch.randint(0, 256, (3, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -193,3 +197,41 @@ def test_mixing_blends_the_targets_with_the_pictures_after_augmentation():
     torch.testing.assert_close(style.sum(1), torch.ones(3))
     assert ((style > 0) & (style < 1)).any()
     assert torch.equal(plain["targets"]["style"], full_batch()["targets"]["style"])
+
+
+def test_stages_thaw_from_the_top_and_frozen_ones_never():
+    torch.manual_seed(0)
+    backbone = build_backbone(Backbone(name="test_resnet"), 3, 32)
+    stages = list(backbone.stages())
+    net = HeadNetwork(
+        backbone,
+        targets(),
+        size=32,
+        augment=HeadAugment(),
+        weights={"year": 1.0, "style": 1.0},
+        frozen=stages[:1],
+        unfreeze=Unfreeze(after=2, every=1),
+    )
+    thawed = [[stage for stage in stages if stage not in net.thaw(epoch)] for epoch in range(len(stages) + 3)]
+    assert thawed[:4] == [[], [], stages[-1:], stages[-2:]]
+    assert thawed[-1] == stages[1:]
+    assert [thawed_stages(epoch, 5, Unfreeze(after=1)) for epoch in range(3)] == [0, 5, 5]
+    assert thawed_stages(0, 5, None) == 5
+
+
+def test_no_gradient_is_computed_in_a_trunk_that_is_frozen_for_the_first_epochs():
+    net = network()
+    net.unfreeze = Unfreeze(after=1)
+    groups = parameter_groups(net.backbone.stages(), net.heads.parameters(), weight_decay=0.05)
+    training = Training(net, groups, FitOptions(2, 3, Schedule(1e-3)), CPU, 0, ("test",))
+    net.train()
+    net.apply_modes()
+    losses = step(net, full_batch())[1]
+    losses["loss"].backward()
+    assert all(parameter.grad is None for parameter in net.backbone.parameters())
+    assert all(parameter.grad is not None for parameter in net.heads.parameters())
+    training.thaw(1)
+    excite(net, "year")
+    losses = step(net, full_batch())[1]
+    losses["loss"].backward()
+    assert all(parameter.grad is not None for parameter in net.backbone.parameters())
