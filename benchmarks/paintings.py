@@ -46,8 +46,8 @@ def recipe() -> dict[str, Any]:
 
 
 def era(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The recipe's `era` head with some keys changed."""
-    return config["tasks"]["era"] | changes
+    """The recipe's `era` head with a third of the epochs and some keys changed."""
+    return config["tasks"]["era"] | {"epochs": 10} | changes
 
 
 def larger() -> dict[str, Any]:
@@ -58,29 +58,29 @@ def larger() -> dict[str, Any]:
 
 
 def pretexts() -> dict[str, Any]:
-    """Boards against tiles against nothing, at the same number of epochs."""
+    """Boards against tiles against nothing, at the same number of epochs; the last two on fold 0."""
     config = recipe()
     board = config["pretext"][0] | {"name": "board", "epochs": 12}
     config["pretext"] = [board, board | {"name": "tiles", "kind": "tiles"}]
     config["tasks"] = {
         "from_board": era(config, init="board"),
-        "from_tiles": era(config, init="tiles"),
-        "from_scratch": era(config, init="scratch"),
+        "from_tiles": era(config, init="tiles", folds=[0]),
+        "from_scratch": era(config, init="scratch", folds=[0]),
     }
     config["stack"]["target"]["members"] = ["from_board"]
     return config | {"name": "pretexts"}
 
 
 def freezing() -> dict[str, Any]:
-    """How much of the backbone learns, and when."""
+    """How much of the backbone learns, and when; all but the first policy on fold 0."""
     config = recipe()
     config["tasks"] = {
         "all_learn": era(config),
-        "head_only": era(config, freeze="all"),
-        "head_first": era(config, unfreeze={"after": 2}),
-        "gradual": era(config, unfreeze={"after": 1, "every": 1}),
-        "top_stages": era(config, freeze=["stem", "layer1", "layer2"]),
-        "layer_decay": era(config, layer_decay=0.6),
+        "head_only": era(config, freeze="all", folds=[0]),
+        "head_first": era(config, unfreeze={"after": 2}, folds=[0]),
+        "gradual": era(config, unfreeze={"after": 1, "every": 1}, folds=[0]),
+        "top_stages": era(config, freeze=["stem", "layer1", "layer2"], folds=[0]),
+        "layer_decay": era(config, layer_decay=0.6, folds=[0]),
     }
     config["stack"]["target"]["members"] = ["all_learn"]
     return config | {"name": "freezing"}

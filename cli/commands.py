@@ -249,23 +249,29 @@ def stack(
 def check(
     config: Source,
     overrides: Overrides = None,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Try rising learning rates: a hundred steps of every training.")
+    ] = False,
     allow_plugins: AllowPlugins = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Look at data and folds without training.
 
-    Files, ids, groups, duplicates, balance; estimates of time, memory and disk.
+    Files, ids, groups, duplicates, balance; learning rates drawn; estimates of time, memory and disk.
 
     \b
     Examples:
       jigstack check my.yaml
       jigstack check my.yaml data.root=/mnt/paintings
+      jigstack check my.yaml --find-lr
     """
     with told_plainly(debug):
         from .. import pipeline
 
-        report = pipeline.check(config, overrides or (), allow_plugins=allow_plugins, quiet=quiet)
+        report = pipeline.check(
+            config, overrides or (), find_lr=find_lr, allow_plugins=allow_plugins, quiet=quiet
+        )
     if report.data.failed:
         raise typer.Exit(2)
 

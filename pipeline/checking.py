@@ -1,14 +1,16 @@
 """`jigstack check`: look at data, folds and cost before anything is trained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..configs import Config, load_config
 from ..datasets.inspect import DataReport, class_balance, report_data
 from .console import Console, duration
+from .curves import draw, schedules
 from .estimate import Estimate, estimate
+from .finder import find_rates
 from .ladders import aligned
 from .preflight import preflight
 from .stages import Stages
@@ -24,23 +26,27 @@ class CheckReport:
     Attributes:
         data: counts, balance of the folds, and findings: errors, warnings and notes.
         cost: time, memory and disk of a run from nothing.
+        rates: the learning rate that the finder suggests for each config key, if it was asked.
     """
 
     data: DataReport
     cost: Estimate
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 def check(
     config: str | Path | dict[str, Any] | Config,
     overrides: Sequence[str] = (),
     *,
+    find_lr: bool = False,
     quiet: bool = False,
     allow_plugins: bool = False,
 ) -> CheckReport:
-    """Report broken, missing and duplicate images, the balance of the folds, and what a run costs.
+    """Report broken, missing and duplicate images, the balance of the folds, the learning rates, and what a run costs.
 
     Args:
         config, overrides: as for `run`.
+        find_lr: also try rising learning rates on the real data: a hundred steps of every training.
         quiet: print nothing.
 
     Raises:
@@ -67,16 +73,39 @@ def check(
         console.say(line)
     stages = Stages(workspace)
     cost = estimate(stages, list(stages))
+    for heading, values in schedules(stages):
+        console.say(f"\nlearning rate of {heading}")
+        _curve(console, values)
     console.say("\ncost of a whole run on this machine:")
     for name, seconds in cost.seconds.items():
         console.say(f"  {name}: {duration(seconds)}")
     console.say(
         f"  in all {duration(cost.total)}, memory about {cost.memory / 1e9:.1f} GB, disk about {cost.disk / 1e9:.2f} GB"
     )
+    rates = _find_rates(console, stages) if find_lr and not data.failed else {}
     console.say(
         "\nerrors: mend them first" if data.failed else "\nno errors; next: jigstack run, same arguments"
     )
-    return CheckReport(data, cost)
+    return CheckReport(data, cost, rates)
+
+
+def _curve(console: Console, values: Sequence[float]) -> None:
+    encoding = getattr(console.stream, "encoding", None) or "ascii"
+    for line in draw(values, plain=not encoding.lower().startswith("utf")):
+        console.say(f"  |{line}")
+
+
+def _find_rates(console: Console, stages: Stages) -> dict[str, float]:
+    rates = {}
+    for name, key, now, test in find_rates(stages):
+        rates[key] = test.suggestion
+        console.say(f"\nloss of {name} over rates from {test.rates[0]:.0e} to {test.rates[-1]:.0e}")
+        _curve(console, test.losses)
+        console.say(
+            f"  suggested: {key}={test.suggestion:.1e}, a tenth of the rate with the smallest loss; the config has "
+            f"{now:.1e}"
+        )
+    return rates
 
 
 def _cell(value: Any) -> str:

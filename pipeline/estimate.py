@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..backbones import build_backbone
-from ..configs.registry import implementation, options_class
+from ..pretext.pretrain import build_pretext
 from ..training.fit import FitOptions, Training, fit
 from ..training.optimiser import parameter_groups
 from ..training.schedule import Schedule
@@ -102,10 +102,8 @@ def time_pretext(stages: Stages, name: str) -> tuple[float, int]:
     """Images a second of one pretraining, and its number of parameters."""
     workspace = stages.workspace
     options = next(each for each in workspace.config.pretext if each.name == name)
-    backbone = _backbone(stages, options.backbone, options.size)
-    method = implementation(options.kind)(
-        backbone, options_class(options.kind)(**options.options), options.size
-    )
+    backbone = workspace.config.backbones[options.backbone].model_copy(update={"weights": None})
+    method = build_pretext(options, backbone, workspace.config.data.decode.channels)
     return _time(stages, method, options.batch, None)
 
 

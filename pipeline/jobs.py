@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..configs.schema import Pretext
 from ..datasets.files import read_json
 from ..datasets.predictions import Predictions
 from ..pretext.pretrain import PretrainWork, pretrain
@@ -121,20 +122,25 @@ def _pretrain(work: Work, stage: Stage) -> None:
             link(source / name, folder / name)
         return
     pretrain(
-        PretrainWork(
-            options=options,
-            ids=pretrain_ids(workspace, options, job.fold),
-            store=workspace.store(),
-            backbone=workspace.config.backbones[options.backbone],
-            checkpoint=checkpoint_of(workspace, work.run, options.init, job.fold),
-            fold=job.fold,
-            machine=workspace.machine,
-            seed=workspace.config.seed,
-        ),
+        pretrain_work(workspace, work.run, options, job.fold),
         folder,
         stage.key,
         work.reporter(stage),
         work.stop,
+    )
+
+
+def pretrain_work(workspace: Workspace, run: Path, options: Pretext, fold: int | None) -> PretrainWork:
+    """What a pretraining job reads."""
+    return PretrainWork(
+        options=options,
+        ids=pretrain_ids(workspace, options, fold),
+        store=workspace.store(),
+        backbone=workspace.config.backbones[options.backbone],
+        checkpoint=checkpoint_of(workspace, run, options.init, fold),
+        fold=fold,
+        machine=workspace.machine,
+        seed=workspace.config.seed,
     )
 
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from ..backbones import build_backbone
 from ..configs.errors import UserError, closest
 from ..configs.schema import Stack
 from ..stacking.problem import Problem
 from ..stacking.sample import Sample
+from ..transfer.network import frozen_stages, thawed_stages
 from .workspace import Workspace
 
 
@@ -18,7 +20,13 @@ def preflight(workspace: Workspace) -> None:
     Raises:
         UserError: all mistakes at once.
     """
-    mistakes = [*_stacks(workspace), *_sample(workspace), *_chains(workspace), *_repeats(workspace)]
+    mistakes = [
+        *_stacks(workspace),
+        *_sample(workspace),
+        *_chains(workspace),
+        *_repeats(workspace),
+        *_freezing(workspace),
+    ]
     if mistakes:
         raise UserError("\n".join(mistakes))
 
@@ -98,3 +106,30 @@ def _repeats(workspace: Workspace) -> Iterator[str]:
     for key, values in lists.items():
         if twice := [value for value, count in Counter(values).items() if count > 1]:
             yield f"{key}: expected each name once, received {', '.join(twice)} more often"
+
+
+def _freezing(workspace: Workspace) -> Iterator[str]:
+    """Stages that the backbone does not have, and stages that would thaw after the last epoch."""
+    for name, task in workspace.config.tasks.items():
+        if isinstance(task.freeze, str) and task.unfreeze is None:
+            continue
+        backbone = workspace.config.backbones[task.backbone].model_copy(update={"weights": None})
+        built = build_backbone(backbone, workspace.config.data.decode.channels, task.size)
+        try:
+            frozen = frozen_stages(built, task.freeze)
+        except ValueError as error:
+            yield f"tasks.{name}.{error}"
+            continue
+        left = len(built.stages()) - len(frozen)
+        if (
+            workspace.smoke
+            or task.unfreeze is None
+            or thawed_stages(task.epochs - 1, left, task.unfreeze) == left
+        ):
+            continue
+        needed = task.unfreeze.after + (left - 1) * task.unfreeze.every + 1
+        yield (
+            f"tasks.{name}.unfreeze: expected all {left} stages of the backbone to thaw within the {task.epochs} "
+            f"epochs, received {task.unfreeze.model_dump()}, which takes {needed}; raise epochs, lower after or every, "
+            "or name the lowest stages under freeze"
+        )

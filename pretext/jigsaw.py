@@ -7,30 +7,18 @@ every slot.
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ..backbones.timm_backbone import TimmBackbone
 from ..configs.pretext import JigsawOptions
-from ..training.augment import dihedral_, grey, random_boxes, sample_patches, shrink, uniform
-from .boards import (
-    Layout,
-    assemble,
-    normalise_tiles,
-    random_permutations,
-    take_apart,
-    tile_lines,
-    unshuffle,
-)
-
-# Width over height of the crops; narrow, since every board is squeezed to a square.
-RATIO = (0.8, 1.25)
-_PREVIEWED = 6
-_WRONG = (220, 30, 30)
+from .boards import Layout, assemble, normalise_tiles, random_permutations, take_apart
+from .cutting import shuffled_tiles
+from .health import spread
+from .sheet import PREVIEWED, as_pixels, sheet
+from .solving import solve
 
 
 class Jigsaw(nn.Module):
@@ -69,31 +57,20 @@ class Jigsaw(nn.Module):
             `boards` (B, C, size, size) float32, normalised, and `perm` (B, T) long: `perm[b, slot]` is the
             source tile shown at `slot`, tiles and slots numbered row by row.
         """
-        options, layout, device = self.options, self.layout, batch.device
-        count, tiles = len(batch), layout.tiles
-        k = torch.randint(
-            0, 8 if options.dihedral else 1, (count,), generator=generator, device=generator.device
-        )
-        images = shrink(batch, layout.picture, options.crop[0])  # (B, C, H', W') in 0..1
-        height, width = images.shape[-2:]
-        boxes = random_boxes(count, height, width, options.crop, RATIO, generator)
-        shape = (count, tiles, 2)
-        shifts = torch.randint(0, layout.jitter + 1, shape, generator=generator, device=generator.device)
+        options, layout = self.options, self.layout
         unshuffled = options.unshuffled if self.training else 0.0
-        perm = random_permutations(count, tiles, unshuffled, generator)
-        drop = uniform(generator, (count,)) < options.colour_drop
-
-        rows, columns = (line.to(device, torch.float32) for line in tile_lines(layout, perm, shifts, k))
-        stack = sample_patches(images, boxes, layout.picture, rows, columns)  # (B, C, T, t, t)
-        stack = dihedral_(stack, k)
-        colourless = drop.nonzero()[:, 0].to(device)
-        if len(colourless):
-            stack[colourless] = grey(stack[colourless]).expand(-1, stack.shape[1], -1, -1, -1)
+        stack, perm = shuffled_tiles(
+            batch,
+            layout,
+            options,
+            lambda count: random_permutations(count, layout.tiles, unshuffled, generator),
+            generator,
+        )
         if options.tile_norm:
             stack = normalise_tiles(stack)
         else:
-            stack = self.backbone.normalise_(stack.flatten(2, 3)).unflatten(2, (tiles, layout.tile))
-        return {"boards": assemble(stack, layout), "perm": perm.to(device)}
+            stack = self.backbone.normalise_(stack.flatten(2, 3)).unflatten(2, (layout.tiles, layout.tile))
+        return {"boards": assemble(stack, layout), "perm": perm}
 
     def forward(self, views: Mapping[str, Tensor]) -> Tensor:
         """Say for every slot which tile it shows.
@@ -140,22 +117,8 @@ class Jigsaw(nn.Module):
         }
 
     def health(self, features: Tensor) -> Iterator[tuple[str, float]]:
-        """Yield signs of collapse, where all inputs get the same features.
-
-        Args:
-            features: (B, D) of different images.
-
-        Yields:
-            `feature_std`: standard deviation of the normalised features times √D, 1 if spread evenly, 0 if
-            collapsed (Chen and He 2021, section 4.1); `feature_rank`: exp of the entropy of the singular
-            values, 1..min(B, D) (Garrido et al. 2023, RankMe).
-        """
-        features = features.detach().float()
-        unit = F.normalize(features, dim=1)
-        yield "feature_std", float(unit.std(dim=0, correction=0).mean() * unit.shape[1] ** 0.5)
-        values = torch.linalg.svdvals(features)
-        shares = values / values.sum().clamp_min(1e-12) + 1e-7
-        yield "feature_rank", float(torch.exp(-(shares * shares.log()).sum()))
+        """Yield signs of collapse; see `spread`."""
+        yield from spread(features)
 
     @torch.no_grad()
     def preview(self, batch: Tensor, generator: torch.Generator) -> Image.Image:
@@ -172,43 +135,9 @@ class Jigsaw(nn.Module):
         training = self.training
         self.eval()
         try:
-            views = self.views(batch[:_PREVIEWED].to(self.head.weight.device), generator)
+            views = self.views(batch[:PREVIEWED].to(self.head.weight.device), generator)
             predicted = solve(self(views))
         finally:
             self.train(training)
-        boards, perm, layout = views["boards"].cpu(), views["perm"].cpu(), self.layout
-        tiles = take_apart(self._as_pixels(boards), layout)  # (B, 3, T, t, t)
-        guess = unshuffle(tiles, predicted).clone()
-        wrong = unshuffle((predicted != perm)[:, None, :, None, None], predicted).expand_as(guess)
-        frame = torch.ones(layout.tile, layout.tile, dtype=torch.bool)
-        frame[2:-2, 2:-2] = False
-        red = torch.tensor(_WRONG, dtype=torch.uint8).view(1, 3, 1, 1, 1)
-        guess = torch.where(wrong & frame, red, guess)
-        drawn = torch.stack([tiles, unshuffle(tiles, perm), guess], dim=1)  # (B, 3 columns, 3, T, t, t)
-        sheets = assemble(drawn.flatten(0, 1), layout, background=255.0)
-        sheets = F.pad(sheets, (4, 4, 4, 4), value=255).unflatten(0, (-1, 3))  # (B, 3, 3, S, S)
-        page = sheets.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (B S, 3 S, 3)
-        return Image.fromarray(page.contiguous().numpy())
-
-    def _as_pixels(self, boards: Tensor) -> Tensor:
-        """Undo the normalisation for the eye: (B, C, S, S) -> (B, 3, S, S) uint8."""
-        if self.options.tile_norm:
-            unit = boards / 5 + 0.5
-        else:
-            mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (self.backbone.mean, self.backbone.std))
-            unit = boards * std + mean
-        return unit.clamp(0, 1).mul(255).round().to(torch.uint8).expand(-1, 3, -1, -1)
-
-
-def solve(logits: Tensor) -> Tensor:
-    """Give every slot another tile so that the sum of log-probabilities is largest (Hungarian method).
-
-    Args:
-        logits: (B, T, T) [slot, tile], finite.
-
-    Returns:
-        (B, T) long on the CPU: the tile of each slot, each tile once.
-    """
-    scores = logits.detach().float().log_softmax(-1).cpu().numpy()
-    assigned = np.stack([linear_sum_assignment(board, maximize=True)[1] for board in scores])  # (B, T)
-    return torch.from_numpy(assigned).long()
+        boards = as_pixels(views["boards"].cpu(), self.backbone, self.options.tile_norm)
+        return sheet(take_apart(boards, self.layout), views["perm"].cpu(), predicted, self.layout)

@@ -84,22 +84,8 @@ def pretrain(
         return  # killed after its last file and before anyone noted it
     options = work.options
     seen, held = split_held(work)
-    reseed_global(work.seed, "pretrain", options.name, _scope_part(work), "init")
-    start = starting_from(work.backbone, work.checkpoint)
-    backbone = build_backbone(start, work.store.channels, options.size)
-    method = implementation(options.kind)(
-        backbone, options_class(options.kind)(**options.options), options.size
-    )
-    own = {id(parameter) for parameter in backbone.parameters()}
-    head = [parameter for parameter in method.parameters() if id(parameter) not in own]
-    training = Training(
-        method,
-        parameter_groups(backbone.stages(), head, weight_decay=options.weight_decay),
-        FitOptions.of(options),
-        work.machine,
-        work.seed,
-        ("pretrain", options.name, _scope_part(work)),
-    )
+    training = begin(work)
+    method = training.method
     checkpoint = folder / "last.ckpt"
     training.resume(checkpoint, key)
     for record in fit(training, StoredImages(work.store, seen), stop):
@@ -127,8 +113,34 @@ def pretrain(
         "rows": len(seen),
         "key": key,
     }
-    save_backbone(backbone, folder, card, seen)
+    save_backbone(method.backbone, folder, card, seen)
     checkpoint.unlink(missing_ok=True)
+
+
+def build_pretext(options: Pretext, backbone: Backbone, channels: int) -> Any:
+    """A pretext on its backbone, which is built for what it will see: the picture, or what `input_size` says."""
+    kind, own = implementation(options.kind), options_class(options.kind)(**options.options)
+    size = kind.input_size(own, options.size) if hasattr(kind, "input_size") else options.size
+    return kind(build_backbone(backbone, channels, size), own, options.size)
+
+
+def begin(work: PretrainWork) -> Training:
+    """The pretext and its optimiser before the first step."""
+    options = work.options
+    reseed_global(work.seed, "pretrain", options.name, _scope_part(work), "init")
+    start = starting_from(work.backbone, work.checkpoint)
+    method = build_pretext(options, start, work.store.channels)
+    backbone = method.backbone
+    own = {id(parameter) for parameter in backbone.parameters()}
+    head = [parameter for parameter in method.parameters() if id(parameter) not in own]
+    return Training(
+        method,
+        parameter_groups(backbone.stages(), head, weight_decay=options.weight_decay),
+        FitOptions.of(options),
+        work.machine,
+        work.seed,
+        ("pretrain", options.name, _scope_part(work)),
+    )
 
 
 def measure(

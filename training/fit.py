@@ -229,7 +229,7 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         draws = generator(seed, *names, "views", training.step)  # on the CPU: the same draws on every device
 
         fetched = time.perf_counter()
-        batch = _to_device(source.batch(order[at * size : (at + 1) * size]), device)
+        batch = to_device(source.batch(order[at * size : (at + 1) * size]), device)
         loading += time.perf_counter() - fetched
 
         views = training.method.views(batch, draws)
@@ -299,11 +299,12 @@ def _read(unread: list[dict[str, Tensor]], training: Training) -> None:
     unread.clear()
 
 
-def _to_device(value: Any, device: torch.device) -> Any:
+def to_device(value: Any, device: torch.device) -> Any:
+    """A tensor, or all tensors of nested mappings, on a device."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):
-        return {name: _to_device(part, device) for name, part in value.items()}
+        return {name: to_device(part, device) for name, part in value.items()}
     return value
 
 

@@ -103,13 +103,12 @@ def finetune_fold(
     history: dict[str, list[dict[str, Any]]] = {}
     card: dict[str, Any] = {}
     for number in range(work.transfer.seeds):
-        network = start_network(work, targets, number)
-        card = network.backbone.card()
+        training = begin(work, targets, number)
+        card = training.method.backbone.card()
         path = folder / _weights(number)
         if path.exists() and _belongs(path, key):
             history[str(number)] = read_json(histories)[str(number)]
             continue
-        training = _training(work, network, number)
         best = _Best(folder / f"best{number}.safetensors", f"{key}/{number}")
         _train(work, training, best, ids, held, folder / "last.ckpt", report, stop)
         history[str(number)] = training.history
@@ -143,12 +142,7 @@ def _train(
 ) -> None:
     """Train one network to the end, or until the held rows have not improved for `patience` epochs."""
     targets, stopping = training.method.targets, work.shared.early_stopping
-    source, watched = (
-        LabelledImages(
-            work.store, part, {name: target.encode(work.frame.loc[part]) for name, target in targets.items()}
-        )
-        for part in (ids, held)
-    )
+    source, watched = (labelled(work, part, targets) for part in (ids, held))
     training.resume(checkpoint, best.key)
     if stopping is not None and best.waited(len(training.history)) >= stopping.patience:
         return  # it had stopped already when it was killed
@@ -166,6 +160,12 @@ def _train(
             return
 
 
+def labelled(work: FoldWork, ids: np.ndarray, targets: Mapping[str, Target]) -> LabelledImages:
+    """Rows with their encoded targets."""
+    rows = work.frame.loc[ids]
+    return LabelledImages(work.store, ids, {name: target.encode(rows) for name, target in targets.items()})
+
+
 def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> HeadNetwork:
     """The network before its first step: the checkpoint's backbone and heads that predict the mean."""
     shared = work.shared
@@ -178,6 +178,21 @@ def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0
         weights={name: task.weight for name, task in work.tasks.items()},
         frozen=shared.freeze,
         unfreeze=shared.unfreeze,
+    )
+
+
+def begin(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> Training:
+    """The network and its optimiser before the first step; `number` counts networks of different seeds."""
+    shared, network = work.shared, start_network(work, targets, number)
+    groups = parameter_groups(
+        network.backbone.stages(),
+        network.heads.parameters(),
+        weight_decay=shared.weight_decay,
+        layer_decay=shared.layer_decay,
+    )
+    options = FitOptions.of(shared, work.transfer.ema)
+    return Training(
+        network, groups, options, work.machine, work.seed, ("finetune", work.network, work.fold, number)
     )
 
 
@@ -213,20 +228,6 @@ def held_loss(network: Any, source: LabelledImages, machine: Machine) -> float:
             flat = {name: output[:, 0] for name, output in outputs.items()}
             total += float(network.loss(flat, {"targets": targets})["loss"]) * len(part)
     return total / len(source)
-
-
-def _training(work: FoldWork, network: HeadNetwork, number: int) -> Training:
-    shared = work.shared
-    groups = parameter_groups(
-        network.backbone.stages(),
-        network.heads.parameters(),
-        weight_decay=shared.weight_decay,
-        layer_decay=shared.layer_decay,
-    )
-    options = FitOptions.of(shared, work.transfer.ema)
-    return Training(
-        network, groups, options, work.machine, work.seed, ("finetune", work.network, work.fold, number)
-    )
 
 
 class _Best:

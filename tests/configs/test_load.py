@@ -142,7 +142,7 @@ def test_a_mistyped_choice_is_told_with_the_choices(good: Path):
         "1 problem in fruit.yaml\n"
         "\n"
         "fruit.yaml:19: tasks.era_class.kind\n"
-        "  expected: one of regression, onehot\n"
+        "  expected: one of regression, onehot, date, word2vec\n"
         '  received: "onehott"\n'
         "  did you mean: onehot"
     )

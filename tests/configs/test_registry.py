@@ -36,7 +36,9 @@ def test_a_method_of_ones_own_is_found_by_its_name_and_may_be_registered_again()
 def test_an_unknown_name_is_told_with_the_likely_one():
     with pytest.raises(ValueError) as caught:
         registry.options_class("jigsw")
-    assert str(caught.value) == "kind: expected one of jigsaw, received 'jigsw'; did you mean 'jigsaw'?"
+    assert (
+        str(caught.value) == "kind: expected one of jigsaw, tiles, received 'jigsw'; did you mean 'jigsaw'?"
+    )
 
 
 def test_a_name_of_jigstack_cannot_be_taken():

@@ -90,3 +90,17 @@ def test_ids_keep_their_zeros(make_config, museum: Path):
     assert pd.read_csv(museum / "train.csv", dtype=str)["id"].tolist()[0] == "000"
     report = jigstack.check(make_config(), quiet=True)
     assert not [finding for finding in report.data.findings if finding.code == "images-missing"]
+
+
+def test_check_draws_the_learning_rates_and_finds_them_when_asked(make_config, capsys: pytest.CaptureFixture):
+    config = make_config()
+    config["tasks"]["kind"]["schedule"] = "onecycle"
+    report = jigstack.check(config, find_lr=True)
+    printed = capsys.readouterr().out
+    assert "learning rate of pretrain/jig: cosine, peak 0.001, about" in printed
+    assert "learning rate of finetune/kind: onecycle" in printed
+    assert "loss of finetune/era (from random weights: " in printed
+    assert set(report.rates) == {"pretext.0.lr", "tasks.era.lr", "tasks.kind.lr"}
+    assert all(1e-7 <= rate <= 0.1 for rate in report.rates.values())
+    runs = Path(config["runs"])
+    assert [path.name for path in runs.iterdir()] == [".store"]  # nothing but the decoded images

@@ -1,0 +1,63 @@
+"""`jigstack check --find-lr`: which learning rates the trainings of a config bear."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..pretext import pretrain
+from ..training.finder import RangeTest, range_test
+from ..transfer import finetune
+from .jobs import fold_work, pretrain_work
+from .manifest import Job
+from .stages import Stages
+
+STEPS = 100
+
+
+def find_rates(stages: Stages) -> Iterator[tuple[str, str, float, RangeTest]]:
+    """A range test of every pretext and every network, on the real rows of fold 0; nothing is written.
+
+    Yields:
+        the name of the training with what it started from, the config key of its rate, the rate there, and the test.
+    """
+    workspace = stages.workspace
+    workspace.machine.apply_threads()
+    run = workspace.run_path
+    for index, options in enumerate(workspace.config.pretext):
+        if options.reuse is None:
+            fold = 0 if options.scope == "inductive" else None
+            work, start = _started(pretrain_work(workspace, run, options, fold))
+            seen, _ = pretrain.split_held(work)
+            test = range_test(pretrain.begin(work), pretrain.StoredImages(work.store, seen), STEPS)
+            yield f"pretrain/{options.name}{start}", f"pretext.{index}.lr", options.lr, test
+    for network in stages.networks:
+        work, start = _started(fold_work(workspace, run, Job("finetune", network.name, 0)))
+        work = dataclasses.replace(work, tasks=_thawed(work.tasks))
+        ids, _ = work.fit_ids()
+        targets = {name: target.fit(work.frame.loc[ids]) for name, target in work.targets.items()}
+        source = finetune.labelled(work, ids, targets)
+        test = range_test(finetune.begin(work, targets), source, STEPS)
+        yield (
+            f"finetune/{network.name}{start}",
+            f"tasks.{next(iter(network.tasks))}.lr",
+            network.shared.lr,
+            test,
+        )
+
+
+def _started(work: Any) -> tuple[Any, str]:
+    """The work, from its checkpoint if that is there already."""
+    checkpoint: Path | None = work.checkpoint
+    if checkpoint is None:
+        return work, ""
+    if checkpoint.is_file() or (checkpoint / "backbone.safetensors").is_file():
+        return work, f" (from {checkpoint})"
+    return dataclasses.replace(
+        work, checkpoint=None
+    ), f" (from random weights: {checkpoint} is not trained yet)"
+
+
+def _thawed(tasks: Any) -> Any:
+    """The tasks without their thawing: what is tested is the rate of the whole network."""
+    return {name: task.model_copy(update={"unfreeze": None}) for name, task in tasks.items()}

@@ -1,0 +1,26 @@
+"""Signs of collapse, where all inputs get the same features."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def spread(features: Tensor) -> Iterator[tuple[str, float]]:
+    """Yield how far features of different images lie apart.
+
+    Args:
+        features: (B, D) of different images.
+
+    Yields:
+        `feature_std`: standard deviation of the normalised features times √D, 1 if spread evenly, 0 if collapsed (Chen
+        and He 2021, section 4.1); `feature_rank`: exp of the entropy of the singular values, 1..min(B, D) (Garrido et
+        al. 2023, RankMe).
+    """
+    features = features.detach().float()
+    unit = F.normalize(features, dim=1)
+    yield "feature_std", float(unit.std(dim=0, correction=0).mean() * unit.shape[1] ** 0.5)
+    values = torch.linalg.svdvals(features)
+    shares = values / values.sum().clamp_min(1e-12) + 1e-7
+    yield "feature_rank", float(torch.exp(-(shares * shares.log()).sum()))

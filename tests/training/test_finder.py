@@ -1,0 +1,74 @@
+"""The range test suggests a rate that the training bears."""
+
+import pytest
+import torch
+from jigstack.training.device import Machine
+from jigstack.training.finder import range_test
+from jigstack.training.fit import FitOptions, Training
+from jigstack.training.optimiser import parameter_groups
+from jigstack.training.schedule import Schedule
+from torch import Tensor, nn
+
+CPU = Machine(device="cpu", precision="fp32", channels_last=False, threads=1)
+
+
+class Bowl(nn.Module):
+    """A quadratic far from its minimum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = nn.Parameter(torch.full((4, 4), 3.0))
+
+    def views(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        return batch
+
+    def forward(self, views: dict[str, Tensor]) -> Tensor:
+        return self.at * views["x"].mean()
+
+    def loss(self, outputs: Tensor, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"loss": outputs.square().mean() + 0.01}
+
+
+class Ones:
+    def __len__(self) -> int:
+        return 20
+
+    def batch(self, rows: Tensor) -> dict[str, Tensor]:
+        return {"x": torch.ones(len(rows), 1)}
+
+
+def bowl() -> Training:
+    method = Bowl()
+    groups = parameter_groups({}, method.parameters(), weight_decay=0.0)
+    return Training(method, groups, FitOptions(1, 4, Schedule(1e-3)), CPU, 0, ("test",))
+
+
+def test_the_rates_rise_and_the_suggestion_lies_below_the_best_of_them():
+    found = range_test(bowl(), Ones(), 120)
+    assert list(found.rates) == sorted(found.rates)
+    assert found.losses[0] > 5 and min(found.losses) < found.losses[0] / 2
+    best = found.rates[found.losses.index(min(found.losses))]
+    assert found.suggestion == pytest.approx(best / 10)
+    assert 1e-3 < found.suggestion < 0.2
+
+
+def test_it_repeats_bit_for_bit():
+    assert range_test(bowl(), Ones(), 30) == range_test(bowl(), Ones(), 30)
+
+
+def test_it_ends_when_the_loss_rises():
+    class Steep(Bowl):
+        def loss(self, outputs: Tensor, views: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"loss": (outputs - 3.001).square().mean() * 1e6 + 1e-4}
+
+    method = Steep()
+    groups = parameter_groups({}, method.parameters(), weight_decay=0.0)
+    found = range_test(
+        Training(method, groups, FitOptions(1, 4, Schedule(1e-3)), CPU, 0, ("test",)), Ones(), 120
+    )
+    assert len(found.rates) < 120
+
+
+def test_too_few_steps_are_refused():
+    with pytest.raises(ValueError, match="steps: expected 10 or more, received 3"):
+        range_test(bowl(), Ones(), 3)

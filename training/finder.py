@@ -1,0 +1,81 @@
+"""The learning-rate range test: a short training whose rate rises until the loss does."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from .fit import Source, Training, to_device
+from .optimiser import set_learning_rate
+from .randomness import generator, reseed_global
+
+LOWEST, HIGHEST = 1e-6, 1.0
+SMOOTHING = 0.9
+DIVERGED = 4.0  # times the smallest loss so far
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What a range test saw.
+
+    Attributes:
+        rates: of each step, rising.
+        losses: smoothed, of each step.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def suggestion(self) -> float:
+        """A tenth of the rate at which the loss was smallest: still falling, and not yet near divergence."""
+        return self.rates[self.losses.index(min(self.losses))] / 10
+
+
+def range_test(training: Training, source: Source, steps: int = 100) -> RangeTest:
+    """Train for some steps with a rate that rises exponentially; the training is of no use afterwards.
+
+    Source: Smith 2017, Cyclical Learning Rates for Training Neural Networks, section 3.3.
+
+    Args:
+        training: not yet begun.
+        source: the rows; steps beyond an epoch begin another one.
+        steps: how many, at most; it ends earlier once the loss is four times its smallest.
+
+    Raises:
+        ValueError: fewer than 10 steps.
+    """
+    if steps < 10:
+        raise ValueError(f"steps: expected 10 or more, received {steps}")
+    device = torch.device(training.machine.device)
+    size = min(training.options.batch, len(source))
+    per_epoch = len(source) // size
+    rates: list[float] = []
+    losses: list[float] = []
+    average = 0.0
+    training.method.train()
+    order = torch.arange(0)
+    for step in range(steps):
+        epoch, at = divmod(step, per_epoch)
+        if at == 0:
+            order = torch.randperm(len(source), generator=generator(training.seed, "range test", epoch))
+        reseed_global(training.seed, "range test", step)
+        rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
+        batch = to_device(source.batch(order[at * size : (at + 1) * size]), device)
+        views = training.method.views(batch, generator(training.seed, "range test views", step))
+        with training.machine.autocast():
+            outputs = training.wrapped(views)
+        loss = training.method.loss(outputs, views)["loss"]
+        set_learning_rate(training.optimiser, rate)
+        training.optimiser.zero_grad()
+        training.fabric.backward(loss)
+        training.optimiser.step()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            break
+        average = SMOOTHING * average + (1 - SMOOTHING) * value
+        rates.append(rate)
+        losses.append(average / (1 - SMOOTHING ** (step + 1)))
+        if losses[-1] > DIVERGED * min(losses) and step > 10:
+            break
+    return RangeTest(tuple(rates), tuple(losses))
