@@ -24,8 +24,10 @@ import torch
 from jigstack.backbones import TimmBackbone
 from jigstack.configs.pretext import JigsawOptions
 from jigstack.pretext.boards import random_permutations
-from jigstack.pretext.jigsaw import RATIO, Jigsaw
-from jigstack.training.augment import random_boxes, uniform
+from jigstack.pretext.cutting import RATIO
+from jigstack.pretext.jigsaw import Jigsaw
+from jigstack.training.augment import random_boxes
+from jigstack.training.draws import uniform
 from PIL import Image
 from torch import Tensor
 

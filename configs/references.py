@@ -90,6 +90,16 @@ def _pretext_options(config: Config) -> Iterator[Problem]:
                 yield Problem(("pretext", index, "size"), str(error), shown(pretext.size))
 
 
+def _augment(config: Config) -> Iterator[Problem]:
+    for name, task in config.tasks.items():
+        augment, path = task.augment, ("tasks", name, "augment")
+        if augment.pad >= task.size:
+            yield Problem((*path, "pad"), f"fewer pixels than the size, {task.size}", shown(augment.pad))
+        if augment.grid_shuffle.p and augment.grid_shuffle.grid > task.size:
+            expected = f"at most as many cells a side as the size has pixels, {task.size}"
+            yield Problem((*path, "grid_shuffle", "grid"), expected, shown(augment.grid_shuffle.grid))
+
+
 def _head_options(config: Config) -> Iterator[Problem]:
     for name, task in config.tasks.items():
         yield from validate(HEAD_OPTIONS[task.kind], task.options, ("tasks", name, "options"))[1]
@@ -246,6 +256,7 @@ _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ..
     (_pretext_init, ("pretext.*.name",)),
     (_task_names, ()),
     (_head_options, ("tasks.*.kind",)),
+    (_augment, ("tasks.*.size",)),
     (_task_init, ("pretext.*.name",)),
     (_task_folds, ("folds.scheme", "folds.n")),
     (_members, ("tasks.*.folds",)),

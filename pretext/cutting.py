@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from ..configs.pretext import TileOptions
-from ..training.augment import dihedral_, grey, random_boxes, sample_patches, shrink, uniform
+from ..training.augment import dihedral_, random_boxes, sample_patches, shrink
+from ..training.colours import grey
+from ..training.draws import uniform
 from .boards import Layout, tile_lines
 
 RATIO = (0.8, 1.25)

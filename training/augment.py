@@ -11,30 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..configs.heads import ColourJitter, HeadAugment
+from ..configs.heads import Affine, HeadAugment
+from .blurring import blur, kernel_size
+from .colours import colour_jitter, grey
+from .draws import chosen, uniform
+from .occlusion import erase, erase_boxes, shuffle_cells
 from .views import VIEWS, apply_view
+from .warping import random_affine, shift
 
 _TRIES = 10
-_GREY = (0.2989, 0.587, 0.114)
-
-
-def uniform(
-    generator: torch.Generator, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0
-) -> Tensor:
-    """Draw from [low, high) in double precision, on the generator's device.
-
-    A generator on the CPU gives a run on CUDA the same draws as one on the CPU.
-    """
-    draws = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
-    return draws * (high - low) + low
 
 
 def augment_images(images: Tensor, options: HeadAugment, size: int, generator: torch.Generator) -> Tensor:
-    """Crop, flip or turn, then change colours, each sample in its own way.
+    """Crop, shift, flip or turn, warp, change colours, then spoil; each sample in its own way.
 
-    With a crop, pixels are interpolated bilinearly after a whole-number shrinking of much larger images
-    (`shrink`). Without one (`crop: [1, 1]`) the picture is resized as for evaluation, and left alone where it
-    has the size.
+    What an option's default leaves out is neither drawn nor done. With a crop, pixels are interpolated bilinearly after
+    a whole-number shrinking of much larger images (`shrink`). Without one (`crop: [1, 1]`) the picture is resized as
+    for evaluation, and left alone where it has the size.
 
     Args:
         images: (B, C, H, W) uint8.
@@ -57,8 +50,51 @@ def augment_images(images: Tensor, options: HeadAugment, size: int, generator: t
         crops = resized_crop(sources, boxes, size)
     # Turned afterwards: turning the coordinates makes grid_sample, whose reads must then run backwards or across
     # memory, three times as slow; turning the bytes before is slower too, since there are more of them.
-    turned = dihedral_(crops, random_views(len(images), options, generator))  # (B, C, size, size)
-    return colour_jitter(turned, options.colour, generator)
+    if options.pad:
+        crops = shift(crops, options.pad, generator)
+    pictures = dihedral_(crops, random_views(len(images), options, generator))  # (B, C, size, size)
+    if options.affine != Affine():
+        pictures = random_affine(pictures, options.affine, generator)
+    pictures = colour_jitter(pictures, options.colour, generator)
+    return spoil(pictures, options, generator)
+
+
+def spoil(images: Tensor, options: HeadAugment, generator: torch.Generator) -> Tensor:
+    """Take something away: colours, sharpness, order, parts; each from a share of the samples.
+
+    Args:
+        images: (B, C, size, size) float in 0..1; may be changed.
+        options: what to draw from.
+        generator: every draw comes from it.
+
+    Returns:
+        The same shape, in 0..1.
+    """
+    count, size = len(images), images.shape[-1]
+    if options.grey and images.shape[1] > 1:
+        some = chosen(generator, count, options.grey).to(images.device)
+        images[some] = grey(images[some]).expand(-1, images.shape[1], -1, -1)
+    if options.blur.p:
+        some = chosen(generator, count, options.blur.p)
+        sigmas = uniform(generator, (count,), *options.blur.sigma)[some]
+        some = some.to(images.device)
+        if len(some):
+            images[some] = blur(images[some], sigmas, kernel_size(options.blur.sigma[1], size))
+    if options.noise:
+        strengths = uniform(generator, (count, 1, 1, 1), 0.0, options.noise)
+        noise = torch.randn(images.shape, generator=generator, device=generator.device)
+        images = (images + (strengths * noise).to(images)).clamp_(0.0, 1.0)
+    if options.grid_shuffle.p:
+        some, grid = chosen(generator, count, options.grid_shuffle.p), options.grid_shuffle.grid
+        orders = uniform(generator, (count, grid**2)).argsort(1)[some]
+        some = some.to(images.device)
+        images[some] = shuffle_cells(images[some], orders, grid)
+    if options.erase.p:
+        some = chosen(generator, count, options.erase.p)
+        boxes = erase_boxes(count, size, size, options.erase, generator)[some]
+        some = some.to(images.device)
+        images[some] = erase(images[some], boxes)
+    return images
 
 
 def random_views(count: int, options: HeadAugment, generator: torch.Generator) -> Tensor:
@@ -238,94 +274,6 @@ def dihedral_(images: Tensor, k: Tensor) -> Tensor:
         if len(where):
             images[where] = apply_view(images.index_select(0, where), name)
     return images
-
-
-def colour_jitter(images: Tensor, strengths: ColourJitter, generator: torch.Generator) -> Tensor:
-    """Change colours by factors drawn for each sample.
-
-    The order is fixed (brightness, contrast, saturation, hue); torchvision's `ColorJitter` shuffles it.
-
-    Args:
-        images: (B, C, H, W) float in 0..1.
-        strengths: half widths of the ranges; what has strength 0 is neither drawn nor done.
-        generator: every draw comes from it.
-
-    Returns:
-        (B, C, H, W) float in 0..1.
-    """
-    for name, change in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
-        strength = getattr(strengths, name)
-        if strength:
-            images = change(images, uniform(generator, (len(images),), 1 - strength, 1 + strength))
-    if strengths.hue:
-        images = hue(images, uniform(generator, (len(images),), -strengths.hue, strengths.hue))
-    return images
-
-
-def grey(images: Tensor) -> Tensor:
-    """The luminance of RGB images (ITU-R 601), or a grey image itself.
-
-    Args:
-        images: (B, C, ...) float, C = 1 or 3.
-
-    Returns:
-        (B, 1, ...) float.
-
-    Raises:
-        ValueError: another number of channels.
-    """
-    if images.shape[1] == 1:
-        return images
-    if images.shape[1] != 3:
-        raise ValueError(
-            f"images: expected 1 or 3 channels for a change of colour, received {images.shape[1]}; "
-            "switch the colour options off"
-        )
-    red, green, blue = images.unbind(1)
-    return (red * _GREY[0] + green * _GREY[1] + blue * _GREY[2]).unsqueeze(1)
-
-
-def brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply: `adjust_brightness` with factor (B,) >= 0 on (B, C, H, W) in 0..1."""
-    return (images * _each(factor, images)).clamp_(0.0, 1.0)
-
-
-def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Move from the image's mean grey: `adjust_contrast` with factor (B,) >= 0 on (B, C, H, W) in 0..1."""
-    mean = grey(images).mean(dim=(1, 2, 3), keepdim=True)
-    return torch.lerp(mean, images, _each(factor, images)).clamp_(0.0, 1.0)
-
-
-def saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Move from each pixel's grey: `adjust_saturation` with factor (B,) >= 0 on (B, C, H, W) in 0..1."""
-    return torch.lerp(grey(images).expand_as(images), images, _each(factor, images)).clamp_(0.0, 1.0)
-
-
-def hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue circle: `adjust_hue` with shift (B,) in turns, -.5..5, on (B, C, H, W) in 0..1."""
-    if images.shape[1] == 1:
-        return images
-    grey(images)  # refuses what has no hue
-    largest, smallest = images.amax(1), images.amin(1)  # (B, H, W)
-    chroma = largest - smallest
-    flat = chroma == 0
-    red, green, blue = ((largest - c) / chroma.masked_fill(flat, 1.0) for c in images.unbind(1))
-    # Foley et al., Computer Graphics, the hexcone model: sector of the largest channel, red before green.
-    is_red = largest == images[:, 0]
-    is_green = (largest == images[:, 1]) & ~is_red
-    sixths = torch.where(is_red, blue - green, torch.where(is_green, 2 + red - blue, 4 + green - red))
-    turned = (sixths / 6 + _each(shift, images)[:, 0]) * 6  # (B, H, W)
-    # Channel n of (value, chroma, hue), n = 5, 3, 1 for red, green, blue: value - chroma * wedge.
-    channels = []
-    for n in (5, 3, 1):
-        angle = torch.remainder(turned + n, 6)
-        wedge = torch.minimum(angle, 4 - angle).clamp_(0.0, 1.0)
-        channels.append(largest - chroma * wedge)
-    return torch.stack(channels, dim=1)
-
-
-def _each(values: Tensor, images: Tensor) -> Tensor:
-    return values.to(images.device, images.dtype).view(-1, 1, 1, 1)
 
 
 def _check_images(images: Tensor) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..configs.heads import Mix
 from ..configs.schema import Task
-from .augment import uniform
+from .draws import uniform
 
 LONG_TRAINING = 100
 """Epochs from which training from scratch is mixed by default."""

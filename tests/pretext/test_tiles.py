@@ -102,7 +102,7 @@ def test_an_untrained_head_is_near_chance_and_the_gradient_reaches_the_backbone(
     outputs = method(views)
     assert outputs.shape == ((32, 9, 9) if target == "slots" else (32, 30))
     losses = method.loss(outputs, views)
-    assert float(losses["loss"]) == pytest.approx(math.log(classes), rel=0.25)
+    assert losses["loss"].item() == pytest.approx(math.log(classes), rel=0.25)
     losses["loss"].backward()
     assert all(parameter.grad is not None for parameter in method.parameters())
     assert any(float(parameter.grad.abs().max()) > 0 for parameter in method.backbone.parameters())  # pyright: ignore[reportOptionalMemberAccess]

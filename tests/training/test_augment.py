@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jigstack.configs.heads import ColourJitter, HeadAugment
+from jigstack.configs.heads import Affine, Blur, ColourJitter, Erase, GridShuffle, HeadAugment
 from jigstack.training import augment as ours
 from jigstack.training.views import VIEWS, apply_view
 from PIL import Image
@@ -24,40 +24,12 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def images(count: int = 6, channels: int = 3, side: int = 12, seed: int = 0) -> torch.Tensor:
-    """Random pixels with a grey, a black, a white and a pure red sample among them."""
-    batch = torch.rand(count, channels, side, side, generator=generator(seed))
-    batch[-4] = batch[-4, :1]
-    batch[-3], batch[-2] = 0.0, 1.0
-    batch[-1, 1:] = 0.0
-    return batch
+def images(count: int = 6, channels: int = 3, side: int = 12) -> torch.Tensor:
+    return torch.rand(count, channels, side, side, generator=generator())
 
 
 def pixels(count: int = 4, channels: int = 3, side: int = 20, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (count, channels, side, side), generator=generator(seed), dtype=torch.uint8)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(
-    ("change", "twin", "low", "high"),
-    [
-        (ours.brightness, tv.adjust_brightness, 0.0, 2.0),
-        (ours.contrast, tv.adjust_contrast, 0.0, 2.0),
-        (ours.saturation, tv.adjust_saturation, 0.0, 2.0),
-        (ours.hue, tv.adjust_hue, -0.5, 0.5),
-    ],
-    ids=["brightness", "contrast", "saturation", "hue"],
-)
-def test_each_sample_gets_its_own_change_of_colour_as_in_torchvision(change, twin, low, high, channels):
-    batch = images(64, channels)
-    amounts = torch.linspace(low, high, 64)
-    changed = change(batch, amounts)
-    for one, amount, result in zip(batch, amounts, changed, strict=True):
-        assert torch.allclose(result, twin(one, float(amount)), atol=2e-5)
-
-
-def test_grey_is_torchvisions():
-    assert torch.allclose(ours.grey(images()), tv.rgb_to_grayscale(images()), atol=1e-6)
 
 
 def test_dihedral_follows_the_order_of_the_views():
@@ -217,13 +189,6 @@ def test_each_allowed_view_is_drawn_equally_often(options: HeadAugment, names: t
     assert min(counts) > 0.75 * 1600 / len(names)
 
 
-def test_colour_strengths_bound_the_factors():
-    grey = torch.full((500, 3, 2, 2), 0.4)
-    bright = ours.colour_jitter(grey, ColourJitter(brightness=0.5), generator())[:, 0, 0, 0]
-    assert kstest(bright.numpy(), "uniform", args=(0.2, 0.4)).pvalue > 0.01
-    assert ours.colour_jitter(grey, ColourJitter(), generator()) is grey
-
-
 def test_wrong_batches_are_refused():
     with pytest.raises(
         ValueError, match=r"expected a batch \(B, C, H, W\) of uint8, received \(4, 3, 20, 20\) of"
@@ -231,5 +196,61 @@ def test_wrong_batches_are_refused():
         ours.augment_images(pixels().float(), HeadAugment(), 16, generator())
     with pytest.raises(ValueError, match=r"of uint8, received \(3, 20, 20\)"):
         ours.resize(pixels()[0], 16)
-    with pytest.raises(ValueError, match="expected 1 or 3 channels for a change of colour, received 2"):
-        ours.hue(images(6, 2), torch.zeros(6))
+
+
+EVERYTHING = HeadAugment(
+    dihedral=True,
+    pad=3,
+    affine=Affine(degrees=20, translate=0.1, scale=(0.9, 1.1), shear=10),
+    grey=0.5,
+    blur=Blur(p=0.5),
+    noise=0.1,
+    grid_shuffle=GridShuffle(p=0.5, grid=3),
+    erase=Erase(p=0.5),
+)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_all_operations_together_repeat_and_stay_in_range(channels: int):
+    batch = pixels(1, channels).expand(16, -1, -1, -1)
+    first, again = (ours.augment_images(batch, EVERYTHING, 16, generator(1)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == (16, channels, 16, 16)
+    assert float(first.min()) >= 0 and float(first.max()) <= 1
+    assert len(torch.unique(first.flatten(1), dim=0)) == 16
+
+
+def test_what_is_off_is_not_drawn():
+    plain, spelled = generator(3), generator(3)
+    ours.augment_images(pixels(), HeadAugment(), 16, plain)
+    ours.augment_images(
+        pixels(), HeadAugment(mix=None, pad=0, grey=0.0, noise=0.0, affine=Affine()), 16, spelled
+    )
+    assert torch.equal(plain.get_state(), spelled.get_state())
+    twice = generator(3)
+    ours.augment_images(pixels(), HeadAugment(grey=0.5), 16, twice)
+    assert not torch.equal(plain.get_state(), twice.get_state())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        HeadAugment(grey=0.4),
+        HeadAugment(blur=Blur(p=0.4, sigma=(1, 2))),
+        HeadAugment(grid_shuffle=GridShuffle(p=0.4)),
+        HeadAugment(erase=Erase(p=0.4)),
+    ],
+    ids=["grey", "blur", "grid_shuffle", "erase"],
+)
+def test_a_share_of_the_samples_is_spoilt_and_the_others_keep_every_bit(options: HeadAugment):
+    unit = torch.rand(500, 3, 12, 12, generator=generator())
+    spoilt = ours.spoil(unit.clone(), options, generator(1))
+    touched = (spoilt != unit).flatten(1).any(1)
+    assert float(touched.float().mean()) == pytest.approx(0.4, abs=0.07)
+
+
+def test_noise_has_a_strength_for_each_sample_up_to_the_largest():
+    unit = torch.full((400, 3, 16, 16), 0.5)
+    noise = ours.spoil(unit.clone(), HeadAugment(noise=0.1), generator()) - unit
+    assert kstest(noise.flatten(1).std(1).numpy(), "uniform", args=(0, 0.1)).pvalue > 0.01
+    assert abs(float(noise.mean())) < 1e-3

@@ -1,0 +1,81 @@
+"""Shifts and affine maps do to each sample what torch and torchvision do to one image."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from jigstack.configs.heads import Affine
+from jigstack.training.warping import affine, random_affine, shift, shifted
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def smooth(count: int, height: int, width: int) -> torch.Tensor:
+    return F.interpolate(torch.rand(count, 3, 5, 5, generator=generator()), (height, width), mode="bicubic")
+
+
+def test_a_shift_is_a_window_of_the_mirrored_image():
+    images = torch.rand(25, 3, 9, 7, generator=generator())
+    offsets = torch.stack(torch.meshgrid(torch.arange(-2, 3), torch.arange(-2, 3), indexing="ij")).flatten(1)
+    for image, (down, right), result in zip(
+        images, offsets.T.tolist(), shifted(images, offsets), strict=True
+    ):
+        twin = tv.crop(F.pad(image[None], (2, 2, 2, 2), mode="reflect")[0], 2 + down, 2 + right, 9, 7)
+        assert torch.equal(result, twin)
+
+
+def test_every_window_is_drawn():
+    ramp = torch.arange(20.0).view(1, 1, 1, 20).expand(600, 1, 20, 20)
+    lefts = shift(ramp, 4, generator())[:, 0, 0, 6] - 6
+    assert set(lefts.int().tolist()) == set(range(-4, 5))
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (24, 40)])
+def test_an_affine_map_is_torchvisions_away_from_the_border(height: int, width: int):
+    images = smooth(6, height, width)
+    angles = torch.tensor([0.0, 30.0, -15.0, 5.0, 0.0, 12.0])
+    right, down = torch.tensor([0.0, 1.5, -2.0, 0.0, 3.0, 1.0]), torch.tensor([0.0, -1.0, 2.5, 0.0, 1.0, 0.5])
+    scales, shears = (
+        torch.tensor([1.0, 1.1, 1.3, 1.2, 1.0, 1.4]),
+        torch.tensor([0.0, 0.0, 8.0, 20.0, -10.0, 5.0]),
+    )
+    ours = affine(images, angles, right, down, scales, shears)
+    for index, image in enumerate(images):
+        move = [float(right[index]), float(down[index])]
+        twin, inside = (
+            tv.affine(
+                given,
+                float(angles[index]),
+                move,
+                float(scales[index]),
+                [float(shears[index]), 0.0],
+                interpolation=InterpolationMode.BILINEAR,
+                fill=[0.0],
+            )
+            for given in (image, torch.ones_like(image))
+        )
+        known = inside > 0.9999
+        assert known.float().mean() > 0.6
+        torch.testing.assert_close(ours[index][known], twin[known], rtol=0, atol=1e-4)
+
+
+def test_no_change_is_no_change_and_the_outside_is_mirrored():
+    images = smooth(4, 16, 16)
+    nothing, ones = torch.zeros(4), torch.ones(4)
+    torch.testing.assert_close(affine(images, nothing, nothing, nothing, ones, nothing), images)
+    small = affine(torch.ones(4, 1, 16, 16), nothing + 45, nothing + 5, nothing, ones * 0.5, nothing)
+    torch.testing.assert_close(small, torch.ones_like(small))
+
+
+def test_the_parameters_lie_in_their_ranges_and_differ_between_samples():
+    image = smooth(1, 24, 24).expand(40, -1, -1, -1)
+    turned = random_affine(image, Affine(degrees=10), generator())
+    assert len(torch.unique(turned.flatten(1), dim=0)) == 40
+    moved = random_affine(image, Affine(translate=0.1), generator())
+    rows = torch.arange(24.0).view(1, 1, 24, 1).expand(200, 1, 24, 24)
+    down = rows[:, 0, 12, 12] - random_affine(rows, Affine(translate=0.1), generator())[:, 0, 12, 12]
+    assert float(down.abs().max()) <= 2.4 + 1e-3 and float(down.std()) > 1
+    assert not torch.equal(moved, image)
