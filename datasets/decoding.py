@@ -10,8 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..configs.schema import Decode
 
-# What Pillow raises on damaged files, besides its own errors.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     SyntaxError,
     EOFError,
@@ -24,6 +23,7 @@ _DAMAGE = (
     zlib.error,
     Image.DecompressionBombError,
 )
+"""What Pillow raises on damaged files, besides its own errors."""
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -61,7 +61,7 @@ def decode_image(path: str | os.PathLike[str], size: int, decode: Decode) -> np.
     except UnidentifiedImageError:
         empty = os.path.getsize(path) == 0  # noqa: PTH202 (path may be text)
         raise ValueError("empty: zero bytes" if empty else "broken: not an image that Pillow knows") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(f"broken: {error}") from error
     pixels = np.asarray(square)  # (H, W) or (H, W, C)
     if decode.channels == 1:

@@ -1,15 +1,17 @@
 """A look at the data before anything is trained: what is broken, repeated or lopsided."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .duplicates import Progress, check_near_duplicates
 from .findings import Finding, Severity, name_some
 from .folds import FoldPlan
 from .images import ImageStore
+from .metadata import Kind, check_metadata
 from .tables import Table, check_tables
 
 _UNEQUAL = 2.0  # folds whose sizes differ by more than this factor are pointed out
@@ -38,6 +40,8 @@ def inspect_data(
     store: ImageStore | None = None,
     plan: FoldPlan | None = None,
     extra_ids: Sequence[str] = (),
+    targets: Mapping[str, Kind] | None = None,
+    progress: Progress | None = None,
 ) -> list[Finding]:
     """Look for everything that would break a run or flatter its score.
 
@@ -47,6 +51,8 @@ def inspect_data(
         store: images of train, test and extra ids.
         plan: the folds of the train rows.
         extra_ids: ids of unlabelled images in the store.
+        targets: the columns that are learned, numbers or classes: whether files tell them before they are decoded.
+        progress: told (done, all) while pictures are compared.
 
     Returns:
         Findings, errors first. Besides those of `check_tables`: `images-missing`, `images-empty`, `images-broken`,
@@ -57,6 +63,9 @@ def inspect_data(
     if store is not None:
         findings += check_images(train, test, store, extra_ids)
         findings += check_duplicates(train, test, store, plan)
+        findings += check_near_duplicates(train, test, store, plan, progress)
+    if store is not None and plan is not None and targets:
+        findings += check_metadata(train, store, plan, targets)
     if plan is not None:
         findings += check_folds(plan)
     order = ("error", "warning", "note")
@@ -69,6 +78,8 @@ def report_data(
     store: ImageStore | None = None,
     plan: FoldPlan | None = None,
     extra_ids: Sequence[str] = (),
+    targets: Mapping[str, Kind] | None = None,
+    progress: Progress | None = None,
 ) -> DataReport:
     """Count what is there and inspect it; the arguments are those of `inspect_data`."""
     counts = {"train rows": len(train), "train columns": train.frame.shape[1]}
@@ -83,7 +94,7 @@ def report_data(
         counts["unlabelled images"] = len(extra_ids)
     if plan is not None:
         counts |= {"groups": len(set(plan.groups["group"])), "folds": plan.n}
-    findings = tuple(inspect_data(train, test, store, plan, extra_ids))
+    findings = tuple(inspect_data(train, test, store, plan, extra_ids, targets, progress))
     return DataReport(counts, None if plan is None else plan.balance(), findings)
 
 
