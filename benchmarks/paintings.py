@@ -24,12 +24,15 @@ from jigstack.configs import load_config
 from jigstack.configs.schema import Stack
 from jigstack.datasets.dates import fractional_years
 from jigstack.datasets.predictions import Predictions
+from jigstack.datasets.tags import Word2vecTarget
 from jigstack.pipeline.workspace import Workspace
 from jigstack.scoring.intervals import paired_interval
 from jigstack.scoring.metrics import METRICS
 from jigstack.stacking import Ladder
 from jigstack.stacking.stack import stack_target
 from jigstack.training.augment import resize
+from jigstack.transfer.recovery import recover_names
+from jigstack.transfer.scores import score_task
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor
 from torch.nn import functional
@@ -125,40 +128,36 @@ def report(data: str, runs: str, overrides: list[str]) -> Iterator[str]:
     yield from parts_of_level_2(workspace, predictions)
 
 
-def mean_over_views(predictions: Predictions) -> pd.DataFrame:
-    """The out-of-fold prediction of each row, indexed by id."""
-    rows = predictions.oof()
-    return rows.groupby("id")[list(predictions.columns)].mean()
-
-
 def own_units(workspace: Workspace, predictions: dict[str, Predictions]) -> Iterator[str]:
-    """The date in years and the class in per cent, beside what is got without a network."""
+    """Every head on what it was taught, and the date from colours alone."""
     plan = workspace.plan
-    years = pd.Series(fractional_years(workspace.frame["sorting_date"]), index=workspace.frame.index).dropna()
-    guessed = mean_over_views(predictions["year"])["year"].reindex(years.index)
-    by_fold = [(plan.train_ids(fold), plan.valid_ids(fold)) for fold in range(plan.n)]
-    constant = pd.concat(
-        [pd.Series(years.reindex(train).median(), index=valid) for train, valid in by_fold]
-    ).reindex(years.index)
-    colours = colour_floor(workspace, years, by_fold).reindex(years.index)
-    for name, values in (("constant", constant), ("colour features", colours), ("date head", guessed)):
-        error = float(np.sqrt(np.mean((values - years) ** 2)))
-        explained = 1 - error**2 / float(np.mean((years - years.mean()) ** 2))
-        yield f"year: {name:16s} RMSE {error:6.2f} years, R2 {explained:+.3f}"
-    labels = workspace.frame["target"].dropna().astype(int)
-    shares = mean_over_views(predictions["era_class"]).reindex(labels.index)
-    columns = predictions["era_class"].classes["target"]
-    chosen = shares[list(columns.values())].to_numpy().argmax(axis=1)
-    classes = np.array([int(label) for label in columns])
-    yield f"era: constant accuracy {labels.value_counts(normalize=True).max():.3f}"
-    yield f"era: one-hot head accuracy {float(np.mean(classes[chosen] == labels.to_numpy())):.3f}"
+    for head, part in predictions.items():
+        target = workspace.targets[head]
+        for score in score_task(part, target, workspace.frame, plan, np.random.default_rng(0)):
+            yield (
+                f"{head:10s} {score.measure} {score.unit} {score.score:.4f} ({score.low:.4f} to {score.high:.4f}), "
+                f"constant {score.constant:.4f}"
+            )
+        if isinstance(target, Word2vecTarget):
+            found = recover_names(part, target, workspace.frame, plan, np.random.default_rng(0))
+            if found is not None:
+                yield f"{head:10s} names among the 5 nearest: {found.predicted}"
+                yield f"{head:10s} the 5 most frequent:       {found.frequent}"
+                yield f"{head:10s} nearest to the row's own:  {found.ceiling}"
+                yield from (
+                    f"{'':10s} {', '.join(each.names)} -> {', '.join(each.nearest)}"
+                    for each in found.examples
+                )
+    column = workspace.frame.loc[:, "sorting_date"]
+    years = pd.Series(fractional_years(column), index=workspace.frame.index).dropna()
+    colours = colour_floor(workspace, years).reindex(years.index)
+    error = float(np.sqrt(np.mean((colours - years) ** 2)))
+    yield f"year       from colour features: rmse {error:.2f} years, r2 {1 - error**2 / float(years.var(ddof=0)):.3f}"
 
 
-def colour_floor(
-    workspace: Workspace, values: pd.Series, by_fold: list[tuple[np.ndarray, np.ndarray]]
-) -> pd.Series:
+def colour_floor(workspace: Workspace, values: pd.Series) -> pd.Series:
     """Gradient boosting on 32 principal components of 16 x 16 pictures and a colour histogram, under the same folds."""
-    store = workspace.store()
+    store, plan = workspace.store(), workspace.plan
     ids = values.index.to_numpy()
     ids = ids[store.readable[store.rows(ids)]]
     small = torch.cat(
@@ -172,16 +171,16 @@ def colour_floor(
     )
     pixels = pd.DataFrame(small.flatten(1).numpy(), index=ids)
     histogram = pd.DataFrame(colours.numpy(), index=ids)
-    guesses = []
-    for train, valid in by_fold:
-        train, valid = (np.intersect1d(part, ids) for part in (train, valid))
+    guesses: list[pd.Series] = []
+    for fold in range(plan.n):
+        train, valid = (np.intersect1d(part, ids) for part in (plan.train_ids(fold), plan.valid_ids(fold)))
         components = PCA(32, random_state=0).fit(pixels.loc[train])
         features = np.hstack([components.transform(pixels), histogram])
         frame = pd.DataFrame(features, index=ids)
         model = HistGradientBoostingRegressor(random_state=0, max_iter=200, learning_rate=0.05)
         model.fit(frame.loc[train].to_numpy(), values.loc[train])
         guesses.append(pd.Series(model.predict(frame.loc[valid].to_numpy()), index=valid))
-    return pd.concat(guesses)
+    return pd.Series(pd.concat(guesses))
 
 
 def parts_of_level_2(workspace: Workspace, predictions: dict[str, Predictions]) -> Iterator[str]:

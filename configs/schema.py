@@ -69,12 +69,8 @@ class Data(Section):
     """Globs of more images for pretraining."""
     lists: dict[str, str] = {}
     """List files (id, name) with several rows an id."""
-    images: str | None = None
-    """A pattern with `{column}` fields ("photos/{object_id}.jpg"), a column that holds the path, or a list file
-    (id, path, view) for several images a row. null: the rows have no images."""
-    columns: Auto | list[str] = []
-    """Table columns that level 2 may read (`stack.*.table`): names or patterns ("gene_*"); `auto`: every column of
-    both train and test that is no id, fold, group, stratum or target."""
+    images: str
+    """A pattern with `{column}` fields ("photos/{object_id}.jpg"), or a column that holds the path."""
     decode: Decode = Decode()
     sample_submission: str | None = None
 
@@ -258,8 +254,8 @@ class Features(Section):
 
     views: Auto | Literal["none", "hflip", "d4"] | Annotated[list[View], Field(min_length=1)] = "auto"
     """`auto`: those that training augmentation contains."""
-    size: Auto | Annotated[int, Field(ge=16, le=1024)] = "auto"
-    """Side of the input at prediction, pixels; `auto`: that of each task's training."""
+    size: Annotated[int, Field(ge=16, le=1024)] | None = None
+    """Side of the input at prediction, pixels; null: that of each task's training."""
     stats: Annotated[list[Literal["mean", "var", "max", "min"]], Field(min_length=1)] = [
         "mean",
         "var",
@@ -280,8 +276,6 @@ class Stack(Section):
     models: Annotated[list[Literal["lightgbm", "ridge"]], Field(min_length=1)] = ["lightgbm", "ridge"]
     members: list[str] = []
     """The tasks whose features are stacked; empty: every task trained on all folds."""
-    table: bool = False
-    """Whether level 2 reads `data.columns` too."""
     submit: str = "best"
     """`best`: the rung with the best nested score; or a rung's name."""
     range: tuple[float, float] | None = None

@@ -29,8 +29,9 @@ _IQR_OF_A_NORMAL = 1.349  # in standard deviations
 class DateTarget:
     """One column of dates as fractional years, scaled by median and interquartile range.
 
-    The date of a day is its beginning, that of a month its middle. A bare year is itself in a column of nothing but
-    years, so that predictions have the column's own units, and its middle where other values are more precise.
+    The date of a day is its beginning, that of a month its middle. Where all values are numbers (1911, 2016.6), they
+    are fractional years already and stay what they are, so that predictions have the column's own units; a bare year
+    among months or days means its middle.
 
     Attributes:
         inputs: the one table column.
@@ -82,8 +83,9 @@ class DateTarget:
             )
         if not (present & good).any():
             raise ValueError(f"task {name}: expected dates in column {columns[0]!r}, received none")
-        bare = 0.0 if all(_is_bare(value) for value in column[present & good].unique()) else 0.5
-        numeric = pd.api.types.is_numeric_dtype(column) and bare == 0.0
+        numbers = all(_YEAR.fullmatch(_text(value)) for value in column[present & good].unique())
+        bare = 0.0 if numbers else 0.5
+        numeric = numbers and pd.api.types.is_numeric_dtype(column)
         return cls(
             name,
             tuple(columns),
@@ -134,8 +136,15 @@ class DateTarget:
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         return (outputs.astype(np.float64) * self.scale + self.centre).astype(np.float32)
 
+    def truth(self, frame: pd.DataFrame) -> np.ndarray:
+        return self.years(frame)[:, None]
+
     def absent(self, frame: pd.DataFrame) -> list[str]:
         return []
+
+    @property
+    def measures(self) -> dict[str, str]:
+        return {"rmse": "years", "r2": ""}
 
     @property
     def start(self) -> np.ndarray:
@@ -177,9 +186,11 @@ def fractional_years(column: pd.Series, *, dayfirst: bool = False, bare: float =
     return np.array([known.get(value, np.nan) for value in column], dtype=np.float64)
 
 
-def _is_bare(value: object) -> bool:
-    text = str(value).strip()
-    return _YEAR.fullmatch(text) is not None and float(text).is_integer()
+def _text(value: object) -> str:
+    """A value's text; 19110503.0 is what pandas makes of 19110503 in a column with gaps."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return " ".join(str(value).split())
 
 
 def _year(value: Any, dayfirst: bool, bare: float) -> float:
@@ -187,7 +198,7 @@ def _year(value: Any, dayfirst: bool, bare: float) -> float:
         return _at(value.year, value.month, value.day, _share(value.time()))
     if isinstance(value, datetime.date):
         return _at(value.year, value.month, value.day)
-    text = " ".join(str(value).split())
+    text = _text(value)
     if _YEAR.fullmatch(text):
         return float(text) + (bare if float(text).is_integer() else 0.0)
     if match := _ISO.fullmatch(text):

@@ -252,19 +252,24 @@ def class_balance(train: Table, columns: Sequence[str], most: int = 12) -> dict[
 
     Args:
         train: the labelled rows.
-        columns: names of columns.
-        most: values shown; the rest are summed as "(others)".
+        columns: names of columns, or of lists: then the share of the rows that each name stands in.
+        most: values shown; the rest of a column's are summed as "(others)".
 
     Returns:
         Column -> series of shares between 0 and 1, or of quantiles (min, 25 %, median, 75 %, max) in the column's
         unit; "(missing)" where values are.
     """
     shown: dict[str, pd.Series] = {}
+    marks: dict[Any, float]
     for column in columns:
-        values = train.column(column)
+        is_list = column in train.lists
+        values = train.names(column) if is_list else train.column(column)
         missing = float(values.isna().mean())
-        if pd.api.types.is_numeric_dtype(values) and values.nunique() > most:
-            marks: dict[Any, float] = dict(
+        if is_list:
+            counts = values.dropna().map(lambda names: sorted(set(names))).explode().value_counts()
+            marks = {name: float(count) / len(train) for name, count in counts.iloc[:most].items()}
+        elif pd.api.types.is_numeric_dtype(values) and values.nunique() > most:
+            marks = dict(
                 zip(
                     ("min", "25 %", "median", "75 %", "max"),
                     values.quantile([0, 0.25, 0.5, 0.75, 1]),

@@ -116,6 +116,9 @@ class OnehotTarget:
                 encoded[row, position[class_label(value)]] += 1.0 - self.smoothing
         return encoded
 
+    def truth(self, frame: pd.DataFrame) -> np.ndarray:
+        return dataclasses.replace(self, smoothing=0.0).encode(frame).astype(np.float64)
+
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         shifted = outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)
         probabilities = np.exp(shifted)
@@ -123,6 +126,10 @@ class OnehotTarget:
         if self.ordinal:
             probabilities = np.column_stack([probabilities, probabilities @ np.asarray(self.values)])
         return probabilities.astype(np.float32)
+
+    @property
+    def measures(self) -> dict[str, str]:
+        return {"accuracy": ""}
 
     @property
     def start(self) -> np.ndarray:

@@ -77,8 +77,15 @@ class RegressionTarget:
         values = outputs.astype(np.float64) * self.scale + self.mean
         return (values if self.range is None else np.clip(values, *self.range)).astype(np.float32)
 
+    def truth(self, frame: pd.DataFrame) -> np.ndarray:
+        return self._values(frame)
+
     def absent(self, frame: pd.DataFrame) -> list[str]:
         return []
+
+    @property
+    def measures(self) -> dict[str, str]:
+        return {"rmse": "", "r2": ""}
 
     @property
     def start(self) -> np.ndarray:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..configs.heads import Word2vecOptions
 
+CELLS = 4_000_000  # most cosines to hold at a time: 32 MB
 LOSSES = {"cosine": "cosine_distance", "squared": "squared_error"}
 
 
@@ -126,7 +127,7 @@ class Word2vecTarget:
         return {}
 
     def fit(self, frame: pd.DataFrame) -> "Word2vecTarget":
-        vectors = self.embed(frame)
+        vectors = self.truth(frame)
         vectors = vectors[np.isfinite(vectors).all(axis=1)]
         if not len(vectors):
             raise ValueError(
@@ -137,7 +138,7 @@ class Word2vecTarget:
         scale = float(np.sqrt(np.mean((vectors - mean) ** 2))) or 1.0
         return dataclasses.replace(self, mean=tuple(map(float, mean)), scale=scale)
 
-    def embed(self, frame: pd.DataFrame) -> np.ndarray:
+    def truth(self, frame: pd.DataFrame) -> np.ndarray:
         """(N, D) float64 vectors of the rows, of length 1 for the cosine loss; NaN for a row without a known name."""
         embedded = np.full((len(frame), self.width), np.nan)
         for row, words in enumerate(self.lists(frame)):
@@ -152,7 +153,7 @@ class Word2vecTarget:
         return _lists(frame, self.inputs, self.shared, self.separator)
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
-        vectors = self.embed(frame)
+        vectors = self.truth(frame)
         if self.loss == "cosine_distance":
             return vectors.astype(np.float32)
         return ((vectors - self.mean) / self.scale).astype(np.float32)
@@ -165,12 +166,20 @@ class Word2vecTarget:
 
     def nearest(self, vectors: np.ndarray, k: int = 5) -> list[list[str]]:
         """The k names whose vectors have the largest cosine with each of (N, D) predictions, the nearest first."""
-        likeness = _unit(vectors.astype(np.float64)) @ _unit(self._vectors).T  # (N, W)
-        order = np.argsort(-likeness, axis=1, kind="stable")[:, :k]
-        return [[self.words[place] for place in row] for row in order]
+        words = _unit(self._vectors)
+        found = []
+        for part in np.array_split(vectors, max(1, len(vectors) * len(words) // CELLS)):
+            likeness = _unit(part.astype(np.float64)) @ words.T  # (n, W)
+            order = np.argsort(-likeness, axis=1, kind="stable")[:, :k]
+            found += [[self.words[place] for place in row] for row in order]
+        return found
 
     def absent(self, frame: pd.DataFrame) -> list[str]:
         return []
+
+    @property
+    def measures(self) -> dict[str, str]:
+        return {"cosine": ""}
 
     @property
     def start(self) -> np.ndarray:

@@ -79,6 +79,16 @@ class Target(Protocol):
         """(N, D) raw outputs to (N, len(columns)) float32 in the units of the table."""
         ...
 
+    def truth(self, frame: pd.DataFrame) -> np.ndarray:
+        """(N, K) float64: the first K decoded columns as a head that is always right would have them; NaN where
+        unlabelled. Needs no statistics."""
+        ...
+
+    @property
+    def measures(self) -> dict[str, str]:
+        """How such a head is scored against `truth`: {name in `scoring.metrics.METRICS`: unit}."""
+        ...
+
     def absent(self, frame: pd.DataFrame) -> list[str]:
         """Classes that these rows lack; their columns stay."""
         ...

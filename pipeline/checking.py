@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ..configs import Config, load_config
 from ..datasets.inspect import DataReport, class_balance, report_data
+from ..datasets.metadata import Kind
 from .console import Console, duration
 from .curves import draw, schedules
 from .estimate import Estimate, estimate
@@ -57,7 +60,15 @@ def check(
     preflight(workspace)
     console.say(f"{workspace.config.name}: {workspace.summary}")
     store = workspace.store(lambda done, total: console.counting("decode images", done, total))
-    data = report_data(workspace.train, workspace.test, store, workspace.plan, workspace.extra.tolist())
+    data = report_data(
+        workspace.train,
+        workspace.test,
+        store,
+        workspace.plan,
+        workspace.extra.tolist(),
+        _targets(workspace),
+        lambda done, total: console.counting("compare images", done, total),
+    )
     console.say(", ".join(f"{count:,} {name}" for name, count in data.counts.items()))
     for finding in data.findings:
         console.say(f"{finding.severity}: {finding.message}")
@@ -66,6 +77,8 @@ def check(
     columns = {column for task in workspace.config.tasks.values() for column in task.columns}
     for column, shares in class_balance(workspace.train, sorted(columns)).items():
         console.say(f"{column}: " + ", ".join(f"{value} {share:.3g}" for value, share in shares.items()))
+    for note in workspace.notes:
+        console.say(note)
     console.say(f"\n{workspace.config.folds.scheme} folds, plan {workspace.plan.hash[:8]}:")
     balance = workspace.plan.balance()
     parts = [[column, *map(_cell, balance[column])] for column in balance]
@@ -87,6 +100,25 @@ def check(
         "\nerrors: mend them first" if data.failed else "\nno errors; next: jigstack run, same arguments"
     )
     return CheckReport(data, cost, rates)
+
+
+def _targets(workspace: Workspace) -> dict[str, Kind]:
+    """The columns that heads and stacks learn; a column of classes and numbers counts as numbers."""
+    kinds: dict[str, Kind] = {}
+    for task in workspace.config.tasks.values():
+        if task.kind in ("regression", "onehot", "date"):
+            for column in task.columns:
+                number = pd.api.types.is_numeric_dtype(workspace.train.column(column))
+                kinds[column] = "number" if number else "class"
+    for stack in workspace.config.stack.values():
+        for column in stack.columns:
+            kinds[column] = "class" if stack.metric in ("accuracy", "logloss", "auc", "f1") else "number"
+    return {column: kind for column, kind in kinds.items() if kind == "number" or _few(workspace, column)}
+
+
+def _few(workspace: Workspace, column: str) -> bool:
+    """Whether a column has classes rather than texts."""
+    return workspace.train.column(column).nunique() <= 50
 
 
 def _curve(console: Console, values: Sequence[float]) -> None:

@@ -18,6 +18,7 @@ from ..training.interrupt import Interrupted, stop_signal
 from ..training.launch import InProcess, Processes
 from .console import Console, duration
 from .estimate import estimate
+from .heads import judge_heads, say_heads
 from .jobs import Context, Work, run_job, with_threads
 from .ladders import read_ladders, say_ladder, say_scores, write_run_submissions
 from .manifest import Stage
@@ -126,6 +127,8 @@ def run(
         if until == "stack":
             result = _finish(work, directory, result)
         else:
+            if until == "features":
+                say_heads(work, judge_heads(work))
             console.say(WROTE[until].format(path=directory.path))
         directory.log("finished", command=until, seconds=round(time.perf_counter() - began, 1))
         return result
@@ -218,6 +221,8 @@ def _describe(
             )
     for finding in check_tables(workspace.train, workspace.test):
         console.say(f"{finding.severity}: {finding.message}")
+    for note in workspace.notes:
+        console.say(note)
     for stage in config.pretext:
         if stage.scope == "asymmetric":
             console.say(
@@ -298,18 +303,21 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
 def _finish(work: Work, directory: RunDirectory, result: RunResult) -> RunResult:
     """Print the ladder, write submissions and report, and say where things are."""
     console = work.console
+    findings = judge_heads(work)
     if work.stages.only is not None:
+        say_heads(work, findings)
         say_scores(work)
         console.say(
             f"next: the same command without --folds trains the other folds and stacks; everything is in "
             f"{directory.path}"
         )
         return result
+    say_heads(work, findings)
     ladders = read_ladders(work)
     for ladder in ladders:
         say_ladder(work, ladder)
     submission = write_run_submissions(work, ladders)
-    report = write_report(work, ladders)
+    report = write_report(work, ladders, findings)
     where = [f"report {report}"]
     if work.stages.features:
         where.insert(0, f"features {directory.path / 'features'}")

@@ -180,7 +180,7 @@ def _predict(work: Work, stage: Stage) -> None:
         work.console.counting(f"{stage.name} · {len(views)} views · rows", done, total)
 
     for task, predictions in predict_fold(
-        job, work.folder(stage), work.workspace.test.ids, views, progress
+        job, work.folder(stage), work.workspace.test.ids, views, work.workspace.config.features.size, progress
     ).items():
         predictions.write(work.folder(stage) / f"{task}.parquet")
 

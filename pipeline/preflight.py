@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pandas as pd
+import torch
 
 from ..backbones import build_backbone
 from ..configs.errors import UserError, closest
@@ -26,6 +27,7 @@ def preflight(workspace: Workspace) -> None:
         *_chains(workspace),
         *_repeats(workspace),
         *_freezing(workspace),
+        *_sizes(workspace),
     ]
     if mistakes:
         raise UserError("\n".join(mistakes))
@@ -133,3 +135,22 @@ def _freezing(workspace: Workspace) -> Iterator[str]:
             f"epochs, received {task.unfreeze.model_dump()}, which takes {needed}; raise epochs, lower after or every, "
             "or name the lowest stages under freeze"
         )
+
+
+def _sizes(workspace: Workspace) -> Iterator[str]:
+    """A prediction size that a backbone, built for the size of its training, cannot take."""
+    size = workspace.config.features.size
+    channels = workspace.config.data.decode.channels
+    for name, task in workspace.config.tasks.items():
+        if size in (None, task.size):
+            continue
+        backbone = workspace.config.backbones[task.backbone].model_copy(update={"weights": None})
+        built = build_backbone(backbone, channels, task.size).eval()
+        try:
+            with torch.inference_mode():
+                built(torch.zeros(1, channels, size, size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            yield (
+                f"features.size: expected a size that {backbone.name} of task {name} takes, which is built for "
+                f"{task.size} pixels, received {size} ({error}); leave it null, or train at that size"
+            )

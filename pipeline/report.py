@@ -1,4 +1,4 @@
-"""`report.html`: the ladder, the folds, the trainings and the pretext's preview on one self-contained page."""
+"""`report.html`: ladder, heads, folds, trainings and the pretext's preview on one self-contained page."""
 
 import base64
 from collections.abc import Sequence
@@ -12,18 +12,20 @@ from .._version import __version__
 from ..datasets.files import atomic, read_json
 from ..stacking import Ladder, Rung
 from .console import duration
+from .heads import HeadFindings, named, recall_rows
 from .jobs import Work
 from .ladders import scope_notes
 
 _PACKAGE = __name__.rsplit(".", 1)[0]
 
 
-def write_report(work: Work, ladders: Sequence[Ladder]) -> Path:
+def write_report(work: Work, ladders: Sequence[Ladder], findings: HeadFindings) -> Path:
     """Write the page of a finished run.
 
     Args:
         work: the run.
         ladders: one for each stack.
+        findings: what each head is worth by itself.
 
     Returns:
         The path of the page.
@@ -37,6 +39,9 @@ def write_report(work: Work, ladders: Sequence[Ladder]) -> Path:
         plan=f"{work.workspace.plan.n} folds, {config.folds.scheme}, plan {work.workspace.plan.hash[:8]}",
         ladders=[{"chart": rung_chart(ladder.rungs), "of": ladder} for ladder in ladders],
         scope_notes=scope_notes(work),
+        heads=[(named(score), score) for score in findings.scores],
+        recoveries=[(list(recall_rows(recovery)), recovery) for recovery in findings.recoveries],
+        notes=work.workspace.notes,
         balance=work.workspace.plan.balance().to_html(index=False, border=0, float_format="%.3f"),
         previews=[
             (stage.name, _embedded(path))

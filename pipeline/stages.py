@@ -145,6 +145,8 @@ class Stages:
             "images": workspace.images_digest(np.concatenate([workspace.train.ids, workspace.test.ids])),
             "test rows": digest(sorted(workspace.test.ids.tolist())),
         }
+        if self.config.features.size is not None:
+            inputs["features.size"] = self.config.features.size
         outputs = [f"{task}.parquet" for task in network.tasks]
         return Stage(Job("predict", network.name, finetune.job.fold), finetune.folder, inputs, outputs)
 

@@ -124,6 +124,11 @@ class Workspace:
         }
         return self.train.frame.assign(**{column: self.train.names(column) for column in sorted(named)})
 
+    @property
+    def notes(self) -> list[str]:
+        """What the codings of the targets found, a sentence each."""
+        return [note for target in self.targets.values() for note in target.notes]
+
     @cached_property
     def contents(self) -> dict[str, str]:
         """Id -> digest of its image file (`missing` if there is none); only changed files are read again."""
@@ -137,6 +142,7 @@ class Workspace:
         sizes = [stage.size for stage in self.config.pretext] + [
             task.size for task in self.config.tasks.values()
         ]
+        sizes += [self.config.features.size] if self.config.features.size else []
         return math.ceil(STORE_MARGIN * max(sizes) / STORE_STEP) * STORE_STEP
 
     def store(self, progress: Callable[[int, int], None] | None = None) -> ImageStore:
@@ -179,6 +185,11 @@ class Workspace:
         if task.kind == "word2vec":
             known = [*self.train.lists, *map(str, self.train.frame.columns)]
             for column in task.columns:
+                if known.count(column) > 1:
+                    raise UserError(
+                        f"tasks.{name}.columns: expected a name for one thing, received {column!r}, which is a list "
+                        "(data.lists) and a column of the table; name the list otherwise"
+                    )
                 if column not in known:
                     near = closest(column, known)
                     raise UserError(

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 RowLoss = Callable[[Tensor, Tensor], Tensor]
+SHORT = 1e-3  # with torch's own 1e-8 a vector of length 0 gets a gradient of 1e8
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -39,13 +40,14 @@ def cosine_distance(outputs: Tensor, targets: Tensor) -> Tensor:
     """One minus the cosine of the angle between two vectors.
 
     Args:
-        outputs: (B, D) vectors of any length; one of length 0 is at distance 1 and gets no useful gradient.
+        outputs: (B, D) vectors of any length; one of length 0 is at distance 1. The gradient grows as the length
+            falls, but not below `SHORT`.
         targets: (B, D).
 
     Returns:
         (B,) losses in 0..2.
     """
-    return 1.0 - functional.cosine_similarity(outputs, targets, dim=1)
+    return 1.0 - functional.cosine_similarity(outputs, targets, dim=1, eps=SHORT)
 
 
 LOSSES: dict[str, RowLoss] = {

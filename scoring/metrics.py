@@ -5,7 +5,7 @@ c_g times needs no second look at the rows: its sums are Σ_g c_g · (sums of gr
 one matrix product.
 
 Two kinds. A ``value`` metric takes truth (N,) or (N, K) and predictions of the same shape; with K columns it
-is the uniform average of the columns' scores (scikit-learn's ``multioutput="uniform_average"``). A
+is the uniform average of the columns' scores (scikit-learn's ``multioutput="uniform_average"``), but for cosine. A
 ``probability`` metric takes the class codes (N,), integers 0 to C-1, and class probabilities (N, C).
 """
 
@@ -211,6 +211,14 @@ def _auc(truth: Array, prediction: Array, group: NDArray[np.int64], counts: Arra
         return np.where(defined, scores, 0.0).sum(axis=0) / defined.sum(axis=0)
 
 
+def _cosine(truth: Array, prediction: Array, group: NDArray[np.int64], counts: Array) -> Array:
+    lengths = np.linalg.norm(truth, axis=1) * np.linalg.norm(prediction, axis=1)
+    cosines = (truth * prediction).sum(axis=1) / np.where(lengths > 0, lengths, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sums = _grouped(_stack(cosines, np.ones(len(cosines))), group, counts)
+        return sums[:, 0] / sums[:, 1]
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -224,6 +232,7 @@ METRICS: dict[str, Metric] = {
         Metric("mae", False, "value", _of_columns(_absolute_error, lambda s: s[:, 0] / s[:, 1])),
         Metric("r2", True, "value", _of_columns(_r2_sums, _r2), squared=True),
         Metric("qwk", True, "value", _of_columns(_kappa_sums, _kappa)),
+        Metric("cosine", True, "value", _cosine),
         Metric("accuracy", True, "probability", _of_classes(_hits, lambda s: s[:, 0] / s[:, 1])),
         Metric("logloss", False, "probability", _of_classes(_surprise, lambda s: s[:, 0] / s[:, 1])),
         Metric("f1", True, "probability", _of_classes(_confusions, _f1)),
@@ -236,7 +245,9 @@ qwk: Cohen's kappa with quadratic weights; predictions are rounded to the neares
 rounded them to the nearest known class before: a metric sees the truth of its rows only, and a fold may lack
 a class). accuracy and f1 take the most probable class. f1: of the second class when there are two, else the
 macro average over the classes that occur in truth or guesses. auc: of the second class when there are two,
-else the macro average of one class against the rest, over the classes that occur.
+else the macro average of one class against the rest, over the classes that occur. cosine: the mean over rows of the
+cosine of the angle between the two vectors (N, K); a vector of length 0 has the cosine 0 with all. It scores
+embeddings, and is no metric of a stack.
 """
 
 

@@ -62,8 +62,9 @@ class FoldWork:
         """Readable rows of the fold's training part (all rows for a refit) that carry any of the labels."""
         ids = self.frame.index.to_numpy() if self.fold == REFIT else self.plan.train_ids(self.fold)
         ids = ids[self.store.readable[self.store.rows(ids)]]
-        columns = [column for task in self.tasks.values() for column in task.columns]
-        labelled = self.frame.loc[ids, columns].notna().any(axis=1).to_numpy()
+        frame = self.frame.loc[ids]
+        truths = [np.isfinite(target.truth(frame)).any(axis=1) for target in self.targets.values()]
+        labelled = np.logical_or.reduce(truths)
         if labelled.sum() < 2:
             raise ValueError(
                 f"network {self.network}, fold {self.fold}: expected at least two labelled, readable training rows, "

@@ -103,17 +103,20 @@ class HeadNetwork(nn.Module):
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
         return {"loss": total, **(parts if len(parts) > 1 else {})}
 
-    def view_outputs(self, images: Tensor, views: Sequence[str]) -> dict[str, Tensor]:
+    def view_outputs(
+        self, images: Tensor, views: Sequence[str], size: int | None = None
+    ) -> dict[str, Tensor]:
         """Predict fixed views of plainly resized images.
 
         Args:
             images: (B, C, H, W) uint8.
             views: V names of `training.views.VIEWS`.
+            size: side of the input, pixels; None: that of the training.
 
         Returns:
             {task: (B, V, D)} raw outputs in float32.
         """
-        resized = self.backbone.normalise(resize(images, self.size))
+        resized = self.backbone.normalise(resize(images, size or self.size))
         stacked = torch.cat([apply_view(resized, view) for view in views])  # (V*B, C, H, W)
         outputs = self.forward({"images": stacked})
         return {

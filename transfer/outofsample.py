@@ -20,13 +20,13 @@ def predict_fold(
     folder: Path,
     test_ids: np.ndarray,
     views: Sequence[str],
+    size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Predictions]:
     """Predict the validation rows, the test rows and a few training rows with the networks of one fold.
 
-    Training rows are predicted in one view and marked `insample`: they show how much the network has learned by
-    heart and
-    are refused by everything that trains.
+    Training rows are predicted in one view and marked `insample`: they show how much the network has learned by heart
+    and are refused by everything that trains. `size` is the side of the input, None for that of the training.
 
     Returns:
         {task: predictions of this fold model}; rows without a readable image have none.
@@ -39,7 +39,7 @@ def predict_fold(
     for role, ids in roles.items():
         ids = ids[work.store.readable[work.store.rows(ids)]]
         shown = list(views)[:1] if role == "insample" else list(views)
-        outputs = predict_views(networks, work.store, ids, shown, work.machine, progress=progress)
+        outputs = predict_views(networks, work.store, ids, shown, work.machine, size=size, progress=progress)
         for task, values in outputs.items():  # (N, V, columns)
             frames[task].append(_long(ids, role, work.fold, values, networks[0].targets[task].columns))
     predictions = {}

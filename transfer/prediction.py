@@ -17,6 +17,7 @@ def predict_views(
     views: Sequence[str],
     machine: Machine,
     *,
+    size: int | None = None,
     batch: int = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:
@@ -26,6 +27,7 @@ def predict_views(
         networks: one or several fold models with the same targets.
         store, ids: the N rows, all readable.
         views: the V views.
+        size: side of the input, pixels; None: that of the training.
         batch: images times views in one call.
         progress: told (done, total) rows after each call.
 
@@ -43,7 +45,7 @@ def predict_views(
             decoded: dict[str, list[np.ndarray]] = {name: [] for name in parts}
             for network in networks:
                 with machine.autocast():
-                    outputs = network.view_outputs(images, views)
+                    outputs = network.view_outputs(images, views, size)
                 for name, output in outputs.items():  # (B, V, D)
                     flat = output.flatten(0, 1).cpu().numpy()
                     decoded[name].append(

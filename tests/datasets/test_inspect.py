@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -124,5 +125,8 @@ def test_classes_are_shown_as_shares_and_numbers_as_quantiles():
     many, year = shown["many"].to_dict(), shown["year"].to_dict()
     assert many["(others)"] == pytest.approx(28 / 40) and len(many) == 13
     assert year["median"] == 1919.5 and year["max"] == 1939
+    tags = pd.DataFrame({"id": ["0", "0", "0", "1"], "name": ["oil", "oil", "ink", "oil"]})
+    listed = class_balance(dataclasses.replace(table, lists={"tags": tags}), ["tags"])["tags"].to_dict()
+    assert listed == {"oil": 2 / 40, "ink": 1 / 40, "(missing)": 38 / 40}
     with pytest.raises(ValueError, match="received 'knid'"):
         class_balance(table, ["knid"])

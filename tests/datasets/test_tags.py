@@ -39,7 +39,7 @@ def test_the_vectors_are_gensims():
 def test_a_row_is_the_mean_of_its_names_and_a_row_without_names_is_nan():
     target = tags(loss="squared")
     by_word = dict(zip(target.words, map(np.array, target.vectors), strict=True))
-    embedded = target.embed(FRAME)
+    embedded = target.truth(FRAME)
     np.testing.assert_allclose(embedded[4], (by_word["oil"] + by_word["canvas"] + by_word["paper"]) / 3)
     assert np.isnan(embedded[3]).all()
     assert np.isfinite(embedded[[0, 1, 2, 4, 5]]).all()
@@ -69,7 +69,7 @@ def test_a_text_column_is_split():
 @pytest.mark.parametrize("loss", ["cosine", "squared"])
 def test_a_head_that_starts_predicts_the_mean_and_decoding_undoes_encoding(loss: str):
     target = tags(loss=loss).fit(FRAME)
-    vectors = target.embed(FRAME)
+    vectors = target.truth(FRAME)
     present = np.isfinite(vectors).all(axis=1)
     np.testing.assert_allclose(target.decode(target.encode(FRAME)[present]), vectors[present], atol=1e-5)
     start = target.decode(target.start[None])[0]

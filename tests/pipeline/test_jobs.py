@@ -43,7 +43,7 @@ def test_two_processes_with_a_thread_each_give_the_bits_of_one_with_one_thread(
     assert "2 threads, 2 fold models side by side" in capsys.readouterr().out
     assert_same_bits(alone.path, beside.path)
     name = "predictions/era.parquet"
-    pd.testing.assert_frame_equal(*(pd.read_parquet(run.path / name) for run in (alone, beside)))
+    pd.testing.assert_frame_equal(pd.read_parquet(alone.path / name), pd.read_parquet(beside.path / name))
     log = (beside.path / "log.jsonl").read_text()
     assert log.count('"kind": "epoch"') == 3 * 2  # of three folds, merged
     assert not list(beside.path.glob("transfer/**/log.jsonl"))

@@ -1,6 +1,9 @@
 """Mistakes that only config and data together show are told before the first step."""
 
+import json
+
 import jigstack
+import pandas as pd
 import pytest
 from jigstack.configs import UserError
 
@@ -23,3 +26,32 @@ def test_heads_first_and_then_everything_runs_whole(make_config):
         task |= {"init": "scratch", "unfreeze": {"after": 1}, "schedule": "onecycle", "accumulate": 2}
     result = jigstack.run(config, quiet=True)
     assert len([name for name in result.computed if name.startswith("finetune")]) == 3
+
+
+def test_pretraining_fine_tuning_and_prediction_have_sizes_of_their_own(make_config):
+    config = make_config(features={"views": "hflip", "size": 40})
+    for task in config["tasks"].values():
+        task["size"] = 24
+    result = jigstack.run(config, quiet=True)
+    card = json.loads((next(iter(result.path.parent.glob(".store/*/card.json")))).read_text())
+    assert card["size"] == 64  # 1.3 times the largest, rounded up
+    small = jigstack.run(config | {"features": {"views": "hflip"}, "name": "small"}, quiet=True)
+    assert small.linked == [
+        "finetune/era+kind/fold0",
+        "finetune/era+kind/fold1",
+        "finetune/era+kind/fold2",
+    ] or [name for name in small.computed if name.startswith("predict")]
+    one, other = (pd.read_parquet(run.path / "predictions" / "era.parquet") for run in (result, small))
+    assert not one["era"].equals(other["era"])
+
+
+def test_a_prediction_size_that_the_backbone_cannot_take_is_told(make_config):
+    config = make_config(
+        backbones={"img": {"name": "mixer_s32_224"}}, pretext=[], features={"views": "none", "size": 64}
+    )
+    for task in config["tasks"].values():
+        task |= {"init": "scratch"}
+    with pytest.raises(
+        UserError, match=r"features.size: expected a size that test_vit .* built for 32 pixels, received 48"
+    ):
+        jigstack.run(config, quiet=True)
