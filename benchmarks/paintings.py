@@ -152,7 +152,7 @@ def own_units(workspace: Workspace, predictions: dict[str, Predictions]) -> Iter
     years = pd.Series(fractional_years(column), index=workspace.frame.index).dropna()
     colours = colour_floor(workspace, years).reindex(years.index)
     error = float(np.sqrt(np.mean((colours - years) ** 2)))
-    yield f"year       from colour features: rmse {error:.2f} years, r2 {1 - error**2 / float(years.var(ddof=0)):.3f}"
+    yield f"year       from colour features: rmse {error:.2f} years, r2 {1 - error**2 / float(np.var(years)):.3f}"
 
 
 def colour_floor(workspace: Workspace, values: pd.Series) -> pd.Series:

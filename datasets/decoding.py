@@ -31,8 +31,9 @@ def decode_image(path: str | os.PathLike[str], size: int, decode: Decode) -> np.
     """Decode a JPEG, PNG, WebP, GIF, BMP or TIFF file, upright and on its background, to a square array.
 
     Rotation by EXIF comes first, then alpha on the background, then the square: alpha is blended before
-    pixels are mixed, so that the hidden colour of transparent pixels never shows. Of an animation, the first
-    frame counts.
+    pixels are mixed, so that the hidden colour of transparent pixels never shows. Of an animation or a file with
+    several pages, the first counts. CMYK becomes RGB without a colour profile. Grey of 16 or 32 bits or of floats is
+    brought to 8 bits by `decode.window`; colour of 16 bits a channel keeps its upper 8, as Pillow reads it.
 
     Args:
         path: the file.
@@ -43,18 +44,17 @@ def decode_image(path: str | os.PathLike[str], size: int, decode: Decode) -> np.
         Array (C, H, W) uint8, RGB or luminance (ITU-R 601).
 
     Raises:
-        ValueError: the file is absent, empty, truncated or damaged, or has more than 8 bits a channel.
+        ValueError: the file is absent, empty, truncated or damaged, or has more than 8 bits a pixel and there is no
+            window.
     """
     try:
         with Image.open(path) as image:
-            if image.mode in _WIDE_MODES:
-                raise ValueError(f"more than 8 bits a channel (mode {image.mode}): convert it to 8 bits")
             if image.format == "JPEG":
                 # libjpeg halves its scale while decoding: several times as fast. Asking for twice the target
                 # leaves the last reduction to the antialiased filter below, as for any other file.
                 image.draft(None, _enough(image.size, size, decode.fit))
             ImageOps.exif_transpose(image, in_place=True)
-            flat = _flatten(image, decode)
+            flat = _flatten(_windowed(image, decode) if image.mode in _WIDE_MODES else image, decode)
             square = _square(flat, size, decode)
     except FileNotFoundError:
         raise ValueError("missing: there is no such file") from None
@@ -75,6 +75,21 @@ def _enough(size: tuple[int, int], side: int, fit: str) -> tuple[int, int]:
         scale = 2 * side / max(size)
         return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
     return 2 * side, 2 * side
+
+
+def _windowed(image: Image.Image, decode: Decode) -> Image.Image:
+    """Grey of 8 bits: the intensities of the window, the rest cut off."""
+    values = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("intensities that are not finite: replace them in the file")
+    if decode.window is None:
+        low, high = values.min(), values.max()
+        raise ValueError(
+            f"more than 8 bits a pixel (mode {image.mode}, intensities {low:g} to {high:g}): say which become black "
+            f"and white, for example data.decode.window: [{low:g}, {high if high > low else low + 1:g}]"
+        )
+    low, high = decode.window
+    return Image.fromarray(((values - low) / (high - low) * 255).clip(0, 255).round().astype(np.uint8))
 
 
 def _flatten(image: Image.Image, decode: Decode) -> Image.Image:

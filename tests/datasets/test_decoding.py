@@ -121,5 +121,49 @@ def test_missing_empty_foreign_and_wide_files_say_what_they_are(tmp_path: Path):
     with pytest.raises(ValueError, match="broken: not an image"):
         decode_image(tmp_path / "text.png", 16, SQUASH)
     wide = _save(tmp_path / "wide.png", np.arange(256, dtype=np.uint16).reshape(16, 16))
-    with pytest.raises(ValueError, match="more than 8 bits a channel"):
+    with pytest.raises(ValueError, match=r"more than 8 bits a pixel .*data.decode.window: \["):
         decode_image(wide, 16, SQUASH)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.png", np.uint16), ("a.tif", np.uint16), ("b.tif", np.float32), ("c.tif", np.int32)]
+)
+def test_a_window_brings_wide_intensities_to_eight_bits(tmp_path: Path, name: str, kind: type):
+    ramp = np.linspace(0, 4000, 32 * 32).reshape(32, 32).astype(kind)
+    path = _save(tmp_path / name, ramp)
+    pixels = decode_image(path, 32, Decode(window=(1000, 3000), channels=1))[0]
+    expected = ((ramp.astype(float) - 1000) / 2000 * 255).clip(0, 255).round()
+    np.testing.assert_array_equal(pixels, expected)
+    assert decode_image(path, 32, Decode(window=(1000, 3000))).shape == (3, 32, 32)
+
+
+def test_without_a_window_the_range_of_the_file_is_told_as_the_line_to_write(tmp_path: Path):
+    path = _save(tmp_path / "a.tif", np.array([[0.5, 2.5], [1, 2]], np.float32))
+    with pytest.raises(ValueError, match=r"intensities 0.5 to 2.5.*data.decode.window: \[0.5, 2.5\]"):
+        decode_image(path, 16, SQUASH)
+    _save(path, np.array([[0.5, np.nan], [1, 2]], np.float32))
+    with pytest.raises(ValueError, match="broken: intensities that are not finite"):
+        decode_image(path, 16, Decode(window=(0, 1)))
+
+
+def test_a_window_leaves_files_of_eight_bits_alone(tmp_path: Path):
+    path = _save(tmp_path / "a.png", _noise(32, 32))
+    np.testing.assert_array_equal(
+        decode_image(path, 32, Decode(window=(0, 1000))), decode_image(path, 32, SQUASH)
+    )
+
+
+def test_cmyk_is_read_as_it_looks(tmp_path: Path):
+    ink = Image.merge("CMYK", [Image.new("L", (32, 32), value) for value in (0, 255, 255, 0)])
+    for name in ("a.jpg", "a.tif"):  # Adobe's JPEGs hold inverted inks
+        ink.save(tmp_path / name)
+        red, green, blue = decode_image(tmp_path / name, 32, SQUASH).astype(int).mean((1, 2))
+        assert red > 250 and green < 5 and blue < 5
+
+
+def test_of_several_pages_the_first_counts(tmp_path: Path):
+    pages = [Image.fromarray(_noise(32, 32)), Image.new("RGB", (32, 32))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    np.testing.assert_array_equal(
+        decode_image(tmp_path / "a.tif", 32, SQUASH), _noise(32, 32).transpose(2, 0, 1)
+    )

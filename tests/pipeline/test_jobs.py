@@ -85,11 +85,7 @@ def test_a_run_side_by_side_that_is_killed_goes_on_to_the_same_bits(make_config,
     assert process.wait() != 0
     killed = tmp_path / "killed" / "trial"
     assert not (killed / "submission.csv").exists()
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:  # after a SIGKILL the workers end by themselves, with checkpoints
-        resumed = subprocess.run(command, capture_output=True, text=True, check=False)
-        if resumed.returncode == 0:
-            break
-        time.sleep(1)
+    time.sleep(2)  # after a SIGKILL the workers end by themselves, with checkpoints
+    resumed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
     assert_same_bits(whole.path, killed)

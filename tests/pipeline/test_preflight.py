@@ -51,7 +51,8 @@ def test_a_prediction_size_that_the_backbone_cannot_take_is_told(make_config):
     )
     for task in config["tasks"].values():
         task |= {"init": "scratch"}
-    with pytest.raises(
-        UserError, match=r"features.size: expected a size that test_vit .* built for 32 pixels, received 48"
-    ):
+    expected = (
+        r"features.size: expected a size that mixer_s32_224 of task era takes, .* 32 pixels, received 64"
+    )
+    with pytest.raises(UserError, match=expected):
         jigstack.run(config, quiet=True)
