@@ -37,7 +37,7 @@ class DateTarget:
         inputs: the one table column.
         bare: what is added to a bare year: 0 or .5.
         numeric: whether the table column holds numbers, which predictions then stand for.
-        skipped: values left out under `invalid: missing`.
+        skipped, examples: how many values are left out under `invalid: missing`, and the first of them with their ids.
         centre, scale: of the fold's training rows, in years.
     """
 
@@ -49,6 +49,7 @@ class DateTarget:
     bare: float
     numeric: bool
     skipped: int = 0
+    examples: str = ""
     centre: float = 0.0
     scale: float = 1.0
     kind: str = field(default="date", init=False)
@@ -74,8 +75,8 @@ class DateTarget:
         present = column.notna().to_numpy()
         good = np.isfinite(years) & (years >= options.earliest) & (years <= options.latest)
         bad = present & ~good
+        examples = ", ".join(f"{index}: {value!r}" for index, value in column[bad][:5].items())
         if bad.any() and options.invalid == "error":
-            examples = ", ".join(f"{index}: {value!r}" for index, value in column[bad][:5].items())
             raise ValueError(
                 f"task {name}: expected dates of the years {options.earliest:g} to {options.latest:g} in column "
                 f"{columns[0]!r}, received {int(bad.sum())} other values ({examples}); clean them, leave them empty "
@@ -95,6 +96,7 @@ class DateTarget:
             bare,
             numeric,
             int(bad.sum()),
+            examples,
         )
 
     @property
@@ -155,8 +157,8 @@ class DateTarget:
         if not self.skipped:
             return []
         return [
-            f"task {self.name}: {self.skipped} values of {self.inputs[0]!r} are no dates of the years "
-            f"{self.earliest:g} to {self.latest:g} and are left out"
+            f"task {self.name}: left out of {self.inputs[0]!r}, since no dates of the years {self.earliest:g} to "
+            f"{self.latest:g}: {self.skipped} values ({self.examples})"
         ]
 
     def state(self) -> dict[str, Any]:

@@ -73,6 +73,22 @@ def test_a_column_of_years_keeps_its_own_units_and_stands_for_its_column():
     assert target.decodes == {"made": {"year": 1.0}}
 
 
+def test_a_column_of_fractional_years_keeps_its_own_units_too():
+    """In 2010, 2016.6, 2018 the whole years are fractional years like the others, not years of unknown month."""
+    years = pd.Series([2010.0, 2016.6, 2018.0])
+    target = dates(years)
+    np.testing.assert_array_equal(target.truth(pd.DataFrame({"made": years}))[:, 0], years)
+    assert target.decodes == {"made": {"year": 1.0}}
+
+
+def test_compact_dates_survive_a_gap_in_their_column():
+    """pandas makes 19110702.0 of 19110702 where a row is empty."""
+    column = pd.Series([19110702, None])
+    target = dates(column)
+    assert target.truth(pd.DataFrame({"made": column}))[0, 0] == pytest.approx(1911 + 182 / 365)
+    assert target.decodes == {}
+
+
 def test_a_bare_year_among_days_stands_for_its_middle():
     mixed = pd.Series(["1911", "1911-07-02"])
     target = dates(mixed)
@@ -106,7 +122,7 @@ def test_wrong_and_far_values_are_named_with_the_way_out():
         dates(column)
     target = dates(column, invalid="missing")
     assert target.notes == [
-        "task year: 2 values of 'made' are no dates of the years 1 to 2200 and are left out"
+        "task year: left out of 'made', since no dates of the years 1 to 2200: 2 values (b: 'soon', c: '9999')"
     ]
     assert np.isnan(
         target.fit(pd.DataFrame({"made": column})).encode(pd.DataFrame({"made": column}))[1:]

@@ -15,9 +15,11 @@ from jigstack.datasets.targets import (
     KINDS,
     OnehotTarget,
     RegressionTarget,
+    Target,
     code_target,
     restore_target,
 )
+from jigstack.scoring import METRICS
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 FRAME = pd.DataFrame(
@@ -26,6 +28,8 @@ FRAME = pd.DataFrame(
         "era": [0, 1, 1, 3],
         "kind": ["b", "a", None, "c"],
         "word": ["x", "1", "2", "3"],
+        "made": ["1886", "May 1900", None, "1942-03-01"],
+        "names": [("oil", "canvas"), ("ink",), None, ("oil", "paper")],
     },
     index=pd.Index(["007", "8", "9", "x"], name="id"),
 )
@@ -39,8 +43,22 @@ def onehot(column: str, **options: object) -> OnehotTarget:
     return code_target("head", Task(kind="onehot", columns=[column], options=options), FRAME)  # pyright: ignore[reportReturnType]
 
 
+def coded(kind: str, column: str, **options: object) -> Target:
+    return code_target("head", Task(kind=kind, columns=[column], options=options), FRAME)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize(
-    "target", [regression("year"), regression("year", "era"), onehot("era"), onehot("kind")]
+    "target",
+    [
+        regression("year"),
+        regression("year", "era"),
+        onehot("era"),
+        onehot("kind", smoothing=0.1),
+        coded("date", "made"),
+        coded("date", "year"),
+        coded("word2vec", "names", loss="cosine"),
+        coded("word2vec", "names", loss="squared", weighting="idf"),
+    ],
 )
 def test_every_target_keeps_the_contract(target):
     """Widths agree, decoded columns are named, the state survives JSON."""
@@ -55,6 +73,14 @@ def test_every_target_keeps_the_contract(target):
     }
     assert named <= set(fitted.columns)
     assert type(fitted) is KINDS[fitted.kind]
+    truth = target.truth(FRAME)
+    missing = np.isnan(encoded).any(axis=1)
+    assert truth.dtype == np.float64 and truth.shape[1] <= len(fitted.columns)
+    np.testing.assert_array_equal(np.isnan(truth).any(axis=1), missing)
+    assert fitted.measures.keys() <= METRICS.keys()
+    assert fitted.start.dtype == np.float32 and fitted.start.shape == (fitted.width,)
+    if fitted.kind != "onehot":  # whose outputs are logits
+        np.testing.assert_allclose(decoded[~missing], truth[~missing], rtol=1e-5, atol=1e-6)
 
 
 def test_a_regression_target_is_scaled_like_scikit_learns_scaler():

@@ -1,7 +1,7 @@
 """Row losses against torch's own."""
 
 import torch
-from jigstack.scoring.losses import cross_entropy, masked_mean, squared_error
+from jigstack.scoring.losses import cosine_distance, cross_entropy, masked_mean, squared_error
 from torch.nn import functional
 
 OUTPUTS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
@@ -20,6 +20,23 @@ def test_cross_entropy_is_torchs_for_hard_and_soft_labels():
     )
     soft = torch.softmax(torch.arange(24.0).reshape(6, 4), dim=1)
     torch.testing.assert_close(cross_entropy(OUTPUTS, soft).mean(), functional.cross_entropy(OUTPUTS, soft))
+
+
+def test_cosine_distance_is_torchs_and_does_not_see_the_length():
+    targets = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(
+        cosine_distance(OUTPUTS, targets),
+        functional.cosine_embedding_loss(OUTPUTS, targets, torch.ones(6), reduction="none"),
+    )
+    torch.testing.assert_close(cosine_distance(9 * OUTPUTS, targets), cosine_distance(OUTPUTS, targets))
+
+
+def test_a_vector_of_length_zero_has_a_bounded_gradient():
+    outputs = torch.zeros(2, 3, requires_grad=True)
+    losses = cosine_distance(outputs, torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    losses.sum().backward()
+    assert losses.tolist() == [1.0, 1.0]
+    assert outputs.grad is not None and outputs.grad.isfinite().all() and outputs.grad.norm() < 2e3
 
 
 def test_unlabelled_rows_count_for_nothing():

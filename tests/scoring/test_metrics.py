@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jigstack.scoring import METRICS, get_metric
 from sklearn import metrics as twins
+from sklearn.metrics.pairwise import paired_cosine_distances
 
 RNG = np.random.default_rng(0)
 VALUES = RNG.normal(size=(80, 3)), RNG.normal(size=(80, 3))
@@ -26,6 +27,7 @@ CASES = [
     ("mae", *VALUES, twins.mean_absolute_error),
     ("r2", *VALUES, twins.r2_score),
     ("qwk", *GRADES, kappa),
+    ("cosine", *VALUES, lambda y, p: np.mean(1 - paired_cosine_distances(y, p))),
     ("accuracy", CODES, SHARES, lambda y, p: twins.accuracy_score(y, p.argmax(axis=1))),
     ("logloss", CODES, SHARES, lambda y, p: twins.log_loss(y, p, labels=range(p.shape[1]))),
     ("logloss", *TWO, lambda y, p: twins.log_loss(y, p)),
@@ -81,6 +83,13 @@ def test_an_undefined_score_is_nan_and_silent(name, truth, prediction):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(METRICS[name].function(truth, prediction))
+
+
+def test_a_vector_of_length_zero_has_the_cosine_zero():
+    assert (
+        METRICS["cosine"].function(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 0.0], [0.0, 0.0]]))
+        == 0.5
+    )
 
 
 def test_r2_survives_a_large_offset():
