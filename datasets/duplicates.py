@@ -173,7 +173,7 @@ def check_near_duplicates(
         Finding(
             code,
             severity,
-            f"{len(found)} pairs of nearly equal images in {count_sets(found)} sets {message} "
+            f"{counted(len(found), 'pair')} of nearly equal images in {counted(count_sets(found), 'set')} {message} "
             f"({name_some([' ~ '.join(pair) for pair in found], 3)}; at most {FAR} of 63 hash bits apart, details "
             f"correlated {ALIKE} or more).",
             tuple(dict.fromkeys(name for pair in found for name in pair)),
@@ -181,6 +181,16 @@ def check_near_duplicates(
         for code, severity, found, message in kinds
         if found
     ]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> counted(1, "pair"), counted(2, "pair")
+        ('1 pair', '2 pairs')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def count_sets(pairs: Sequence[Pair]) -> int:

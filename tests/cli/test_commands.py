@@ -107,7 +107,7 @@ def test_check_and_sample_are_called_with_what_was_asked(calls: list[Any]):
     assert jigstack_command("check", "my.yaml", "seed=1").exit_code == 0
     assert jigstack_command("sample", "emoji", "here").exit_code == 0
     assert calls == [
-        ("check", ("my.yaml", ["seed=1"]), {"allow_plugins": False, "quiet": False}),
+        ("check", ("my.yaml", ["seed=1"]), {"find_lr": False, "allow_plugins": False, "quiet": False}),
         ("sample", ("emoji", Path("here")), {}),
     ]
 

@@ -71,7 +71,7 @@ def test_copies_are_found_across_folds_groups_and_test_and_nothing_else_is(store
     assert set(by_code["near-duplicates-of-test"].ids) == {"20", "t0"}
     assert set(by_code["near-duplicates-in-train"].ids) == {"2", "3"}
     assert (
-        "1 pairs of nearly equal images in 1 sets straddle groups"
+        "1 pair of nearly equal images in 1 set straddle groups"
         in by_code["near-duplicates-across-groups"].message
     )
     assert "'10 ~ 40'" in by_code["near-duplicates-across-groups"].message
