@@ -144,7 +144,7 @@ class Word2vecTarget:
         for row, words in enumerate(self.lists(frame)):
             places = [self._places[word] for word in words if word in self._places]
             if places:
-                weights = np.asarray(self.weights)[places]
+                weights = self._weights[places]
                 embedded[row] = weights @ self._vectors[places] / weights.sum()
         return _unit(embedded) if self.loss == "cosine_distance" else embedded
 
@@ -166,12 +166,17 @@ class Word2vecTarget:
 
     def nearest(self, vectors: np.ndarray, k: int = 5) -> list[list[str]]:
         """The k names whose vectors have the largest cosine with each of (N, D) predictions, the nearest first."""
-        words = _unit(self._vectors)
+        words, k = _unit(self._vectors), min(k, len(self.words))
         found = []
         for part in np.array_split(vectors, max(1, len(vectors) * len(words) // CELLS)):
             likeness = _unit(part.astype(np.float64)) @ words.T  # (n, W)
-            order = np.argsort(-likeness, axis=1, kind="stable")[:, :k]
-            found += [[self.words[place] for place in row] for row in order]
+            first = np.argpartition(-likeness, k - 1, axis=1)[
+                :, :k
+            ]  # (n, k), in no order: sorting all W is slow
+            order = np.argsort(-np.take_along_axis(likeness, first, axis=1), axis=1, kind="stable")
+            found += [
+                [self.words[place] for place in row] for row in np.take_along_axis(first, order, axis=1)
+            ]
         return found
 
     def absent(self, frame: pd.DataFrame) -> list[str]:
@@ -198,6 +203,10 @@ class Word2vecTarget:
     @cached_property
     def _places(self) -> dict[str, int]:
         return {word: place for place, word in enumerate(self.words)}
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        return np.asarray(self.weights)
 
     @cached_property
     def _vectors(self) -> np.ndarray:

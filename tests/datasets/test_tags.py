@@ -12,6 +12,7 @@ from jigstack.configs.schema import Task
 from jigstack.datasets.tags import Word2vecTarget
 from jigstack.datasets.targets import code_target, restore_target
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.neighbors import NearestNeighbors
 
 ROWS = [("paper", "ink"), ("paper", "chalk"), ("oil", "canvas"), None, ("oil", "canvas", "paper"), ("ink",)]
 FRAME = pd.DataFrame(
@@ -80,7 +81,11 @@ def test_a_head_that_starts_predicts_the_mean_and_decoding_undoes_encoding(loss:
 
 def test_the_nearest_names_of_a_names_vector_begin_with_it():
     target = tags()
-    assert [names[0] for names in target.nearest(np.array(target.vectors), k=2)] == list(target.words)
+    vectors = np.array(target.vectors)
+    assert [names[0] for names in target.nearest(vectors, k=2)] == list(target.words)
+    order = NearestNeighbors(n_neighbors=5, metric="cosine").fit(vectors).kneighbors(-vectors)[1]
+    expected = [[target.words[place] for place in row] for row in order]
+    assert target.nearest(-vectors, k=5) == target.nearest(-vectors, k=99) == expected
 
 
 def test_the_order_of_rows_and_the_process_do_not_matter():
