@@ -141,12 +141,12 @@ def own_units(workspace: Workspace, predictions: dict[str, Predictions]) -> Iter
         if isinstance(target, Word2vecTarget):
             found = recover_names(part, target, workspace.frame, plan, np.random.default_rng(0))
             if found is not None:
-                yield f"{head:10s} names among the 5 nearest: {found.predicted}"
-                yield f"{head:10s} the 5 most frequent:       {found.frequent}"
-                yield f"{head:10s} nearest to the row's own:  {found.ceiling}"
+                yield f"{head:10s} of the 20 nearest rows:  {found.predicted}"
+                yield f"{head:10s} nearest word vectors:    {found.nearest}"
+                yield f"{head:10s} the 5 most frequent:     {found.frequent}"
+                yield f"{head:10s} with the row's own vector: {found.ceiling}"
                 yield from (
-                    f"{'':10s} {', '.join(each.names)} -> {', '.join(each.nearest)}"
-                    for each in found.examples
+                    f"{'':10s} {', '.join(each.names)} -> {', '.join(each.found)}" for each in found.examples
                 )
     column = workspace.frame.loc[:, "sorting_date"]
     years = pd.Series(fractional_years(column), index=workspace.frame.index).dropna()

@@ -184,7 +184,7 @@ class Word2vecTarget:
 
     @property
     def measures(self) -> dict[str, str]:
-        return {"cosine": ""}
+        return {"cosine": "", "r2": ""}  # the cosine is large already where all vectors point one way
 
     @property
     def start(self) -> np.ndarray:

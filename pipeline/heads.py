@@ -68,17 +68,18 @@ def named(score: TaskScore) -> str:
 def recovered(recovery: Recovery) -> str:
     """What a word2vec head recovers, in a sentence."""
     return (
-        f"{recovery.task}: the {recovery.k} names nearest to a prediction hold {recovery.predicted.names:.1%} of a "
-        f"row's names; the {recovery.k} most frequent names {recovery.frequent.names:.1%}, those nearest to the row's "
-        f"own vector {recovery.ceiling.names:.1%}"
+        f"{recovery.task}: {recovery.k} names found by the nearest training rows hold {recovery.predicted.names:.1%} "
+        f"of a row's names; the {recovery.k} most frequent names {recovery.frequent.names:.1%}, those found with the "
+        f"row's own vector {recovery.ceiling.names:.1%}"
     )
 
 
 def recall_rows(recovery: Recovery) -> Iterator[tuple[str, ...]]:
     """The lines of the report's table: whose names, then each share in percent."""
     for name, recall in (
-        ("nearest to the prediction", recovery.predicted),
+        ("of the training rows nearest to the prediction", recovery.predicted),
+        ("whose own vectors are nearest to the prediction", recovery.nearest),
         ("most frequent in training", recovery.frequent),
-        ("nearest to the row's own vector", recovery.ceiling),
+        ("of the training rows nearest to the row's own vector", recovery.ceiling),
     ):
         yield name, f"{recall.rows:.1%}", f"{recall.names:.1%}", f"{recall.even:.1%}"
