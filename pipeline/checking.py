@@ -76,7 +76,7 @@ def check(
             console.say(f"  all {len(finding.ids)}: {', '.join(finding.ids)}")
     columns = {column for task in workspace.config.tasks.values() for column in task.columns}
     for column, shares in class_balance(workspace.train, sorted(columns)).items():
-        console.say(f"{column}: " + ", ".join(f"{value} {share:.3g}" for value, share in shares.items()))
+        console.say(f"{column}: " + ", ".join(f"{value} {share:.4g}" for value, share in shares.items()))
     for note in workspace.notes:
         console.say(note)
     console.say(f"\n{workspace.config.folds.scheme} folds, plan {workspace.plan.hash[:8]}:")

@@ -11,7 +11,7 @@ from ..transfer.scores import TaskScore, score_task
 from .jobs import Work
 from .ladders import aligned
 
-HEADINGS = ("head alone", "measure", "rows", "constant", "out-of-fold", "95 % interval")
+HEADINGS = ("head alone", "measure", "rows", "constant", "out-of-fold", "95 % interval", "beats it")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def say_heads(work: Work, findings: HeadFindings) -> None:
             f"{score.rows:,}",
             f"{score.constant:.4f}",
             f"{score.score:.4f}",
-            f"{score.low:.4f} to {score.high:.4f}" + ("" if score.better else ", not beyond the constant"),
+            f"{score.low:.4f} to {score.high:.4f}",
+            "yes" if score.better else "no",
         )
         for score in findings.scores
     ]

@@ -59,7 +59,7 @@ def table(printed: str) -> dict[tuple[str, str], tuple[float, ...]]:
     """(head, measure) -> rows, constant, score."""
     lines = printed[printed.index("head alone") :].split("\n\n")[0].splitlines()[1:]
     cells = [re.split(r"  +", line) for line in lines]
-    return {(cell[0], cell[1]): tuple(map(float, cell[2:5])) for cell in cells if len(cell) == 6}
+    return {(cell[0], cell[1]): tuple(map(float, cell[2:5])) for cell in cells if len(cell) == 7}
 
 
 def test_four_heads_learn_and_are_scored_in_their_own_units(make_heads: MakeHeads, capsys):
@@ -81,6 +81,7 @@ def test_four_heads_learn_and_are_scored_in_their_own_units(make_heads: MakeHead
     assert rows == 59 and score > constant
     rows, constant, score = scores["era_class", "accuracy"]
     assert rows == 60 and score > constant
+    assert re.search(r"year +rmse, years .* yes\n", printed)
     assert "tags: 5 names found by the nearest training rows hold" in printed
     assert "left out of 'made', since no dates of the years 1 to 2200: 1 values (005: 'unknown')" in printed
     assert "tags: 7 names in 59 rows" in printed
@@ -106,7 +107,7 @@ def test_a_part_of_the_folds_is_scored_too(make_heads: MakeHeads, capsys):
 def test_check_shows_the_names_and_what_is_left_out(make_heads: MakeHeads, capsys):
     jigstack.check(make_heads())
     printed = capsys.readouterr().out
-    assert "tags: red 0." in printed and "(missing) 0.0167" in printed
+    assert "tags: red 0." in printed and "(missing) 0.01667" in printed
     assert "1 values (005: 'unknown')" in printed
 
 
