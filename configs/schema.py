@@ -307,9 +307,9 @@ class Config(Section):
     """Bitwise repeatable CUDA kernels (slower); a CPU run always is."""
     threads: Auto | Count = "auto"
     """Threads in all; `auto`: one for each processor core that the process may use."""
-    processes: Auto | Count = "auto"
-    """Fold models trained side by side, each with its share of the threads; `auto`: on a CPU as many as folds and
-    threads allow, on other devices one."""
+    processes: Count = 1
+    """Fold models trained side by side, each with its share of the threads; on two cores one after the other is faster
+    (docs/benchmarks.md)."""
     data: Data
     folds: Folds = Folds()
     backbones: dict[Name, Backbone] = Field(default={"img": Backbone()}, min_length=1)

@@ -210,7 +210,7 @@ def _describe(
         f"{directory.path}: {workspace.summary}; {workspace.plan.n} folds ({config.folds.scheme}, plan "
         f"{workspace.plan.hash[:8]})"
     )
-    beside = f", {config.processes} fold models side by side" if int(config.processes) > 1 else ""
+    beside = f", {config.processes} fold models side by side" if config.processes > 1 else ""
     console.say(f"{machine.device}, {machine.precision}, {machine.threads} threads{beside}")
     for name, task in config.tasks.items():
         if unseen := unseen_of(workspace, task):
@@ -287,7 +287,7 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
         getattr(console, what)(*words, **options)
 
     context = Context(workspace, work.stages, directory.path)
-    count = int(workspace.config.processes)
+    count = workspace.config.processes
     share = max(1, workspace.machine.threads // count)
     here = InProcess(run_job, context, tell, work.stop)
     with Processes(count, share, run_job, with_threads(context, share), tell, work.stop) as beside:

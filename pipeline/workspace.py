@@ -19,7 +19,6 @@ from ..datasets.images import ImageStore, build_store, locate_images, unlabelled
 from ..datasets.tables import Table, read_table
 from ..datasets.targets import code_target
 from ..training.device import resolve_machine
-from ..training.launch import processes_for
 from ..training.mix import resolve_mix
 from ..training.views import resolve_views
 
@@ -245,17 +244,12 @@ class Workspace:
                 "precision": self.machine.precision,
                 "channels_last": self.machine.channels_last,
                 "threads": self.machine.threads,
-                "processes": self._processes(config),
                 "pretext": pretexts,
                 "tasks": tasks,
                 "transfer": config.transfer.model_copy(update={"joint": joint}),
                 "features": config.features.model_copy(update={"views": views}),
             }
         )
-
-    def _processes(self, config: Config) -> int:
-        setting = 1 if self.smoke and config.processes == "auto" else config.processes
-        return processes_for(setting, self.machine.kind, self.machine.threads, self.plan.n)
 
     def _scope(self, name: str, scope: str) -> str:
         has_test = len(self.test) > 0

@@ -183,20 +183,3 @@ class _Worker:
                 said.put((self, pickle.load(self.process.stdout)))  # pyright: ignore[reportArgumentType]
         except (EOFError, pickle.UnpicklingError, ValueError):
             said.put((self, ("lost",)))
-
-
-def processes_for(setting: int | str, device: str, threads: int, folds: int) -> int:
-    """How many fold models are trained side by side.
-
-    Args:
-        setting: a number, or `auto`.
-        device: `cpu`, `cuda` or `mps`.
-        threads: in all.
-        folds: fold models of one network.
-
-    Returns:
-        `auto`: on a CPU one process a fold as far as the threads go (measured in docs/benchmarks.md), else 1.
-    """
-    if isinstance(setting, int):
-        return setting
-    return max(1, min(threads, folds)) if device == "cpu" else 1

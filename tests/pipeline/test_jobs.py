@@ -49,11 +49,6 @@ def test_two_processes_with_a_thread_each_give_the_bits_of_one_with_one_thread(
     assert not list(beside.path.glob("transfer/**/log.jsonl"))
 
 
-def test_auto_is_one_process_for_each_fold_as_far_as_the_threads_go(make_config):
-    result = jigstack.pretrain(make_config(threads=2), quiet=True)
-    assert yaml.safe_load((result.path / "config.yaml").read_text())["processes"] == 2
-
-
 def test_an_error_in_a_worker_reaches_the_user_as_it_is(make_config):
     config = from_scratch(make_config(processes=2, threads=2))
     for task in config["tasks"].values():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from jigstack.training.interrupt import Interrupted
-from jigstack.training.launch import InProcess, Processes, processes_for
+from jigstack.training.launch import InProcess, Processes
 
 JOBS = """
 import os, time
@@ -167,19 +167,3 @@ def test_a_worker_that_vanishes_is_told_with_the_way_out(jobs: Any) -> None:
         Processes(1, 1, jobs.vanish, None, print, never) as launcher,
     ):
         list(launcher.map([1]))
-
-
-@pytest.mark.parametrize(
-    ("setting", "device", "threads", "folds", "expected"),
-    [
-        ("auto", "cpu", 2, 3, 2),
-        ("auto", "cpu", 64, 5, 5),
-        ("auto", "cpu", 1, 5, 1),
-        ("auto", "cuda", 16, 5, 1),
-        (4, "cuda", 16, 5, 4),
-    ],
-)
-def test_auto_means_one_process_a_fold_as_far_as_the_threads_go(
-    setting: int | str, device: str, threads: int, folds: int, expected: int
-) -> None:
-    assert processes_for(setting, device, threads, folds) == expected
