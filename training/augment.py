@@ -25,6 +25,9 @@ _TRIES = 10
 def augment_images(images: Tensor, options: HeadAugment, size: int, generator: torch.Generator) -> Tensor:
     """Crop, shift, flip or turn, warp, change colours, then spoil; each sample in its own way.
 
+    In this order, by the names of the options: crop, pad, flips or dihedral, affine, colour (brightness, contrast,
+    saturation, hue), grey, blur, noise, grid_shuffle, erase. The network then normalises, and mixes last (`mix`).
+
     What an option's default leaves out is neither drawn nor done. With a crop, pixels are interpolated bilinearly after
     a whole-number shrinking of much larger images (`shrink`). Without one (`crop: [1, 1]`) the picture is resized as
     for evaluation, and left alone where it has the size.
@@ -48,10 +51,10 @@ def augment_images(images: Tensor, options: HeadAugment, size: int, generator: t
         height, width = sources.shape[-2:]
         boxes = random_boxes(len(images), height, width, options.crop, options.ratio, generator)
         crops = resized_crop(sources, boxes, size)
-    # Turned afterwards: turning the coordinates makes grid_sample, whose reads must then run backwards or across
-    # memory, three times as slow; turning the bytes before is slower too, since there are more of them.
     if options.pad:
         crops = shift(crops, options.pad, generator)
+    # Turned afterwards: turning the coordinates makes grid_sample, whose reads must then run backwards or across
+    # memory, three times as slow; turning the bytes before is slower too, since there are more of them.
     pictures = dihedral_(crops, random_views(len(images), options, generator))  # (B, C, size, size)
     if options.affine != Affine():
         pictures = random_affine(pictures, options.affine, generator)
@@ -60,15 +63,18 @@ def augment_images(images: Tensor, options: HeadAugment, size: int, generator: t
 
 
 def spoil(images: Tensor, options: HeadAugment, generator: torch.Generator) -> Tensor:
-    """Take something away: colours, sharpness, order, parts; each from a share of the samples.
+    """Take away colours and sharpness, add noise, shuffle cells, erase a part, in place.
+
+    Noise comes to every sample, each with a strength of its own; the others to a share of the samples, drawn anew
+    for each operation, and the rest keep every bit.
 
     Args:
-        images: (B, C, size, size) float in 0..1; may be changed.
+        images: (B, C, size, size) float in 0..1; changed.
         options: what to draw from.
         generator: every draw comes from it.
 
     Returns:
-        The same shape, in 0..1.
+        The same tensor, in 0..1.
     """
     count, size = len(images), images.shape[-1]
     if options.grey and images.shape[1] > 1:
@@ -83,7 +89,7 @@ def spoil(images: Tensor, options: HeadAugment, generator: torch.Generator) -> T
     if options.noise:
         strengths = uniform(generator, (count, 1, 1, 1), 0.0, options.noise)
         noise = torch.randn(images.shape, generator=generator, device=generator.device)
-        images = (images + (strengths * noise).to(images)).clamp_(0.0, 1.0)
+        images.addcmul_(strengths.to(images), noise.to(images)).clamp_(0.0, 1.0)
     if options.grid_shuffle.p:
         some, grid = chosen(generator, count, options.grid_shuffle.p), options.grid_shuffle.grid
         orders = uniform(generator, (count, grid**2)).argsort(1)[some]

@@ -12,7 +12,7 @@ from jigstack.configs.heads import Affine, Blur, ColourJitter, Erase, GridShuffl
 from jigstack.training import augment as ours
 from jigstack.training.views import VIEWS, apply_view
 from PIL import Image
-from scipy.stats import kstest
+from scipy.stats import chisquare, kstest
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 from torchvision.transforms.v2 import functional as tv
@@ -220,6 +220,20 @@ def test_all_operations_together_repeat_and_stay_in_range(channels: int):
     assert len(torch.unique(first.flatten(1), dim=0)) == 16
 
 
+@pytest.mark.parametrize("options", [HeadAugment(), HeadAugment(dihedral=True), NOTHING], ids=str)
+def test_the_defaults_are_a_crop_and_a_flip_and_nothing_else_is_drawn(options: HeadAugment):
+    draws, twin = generator(3), generator(3)
+    given = pixels(side=24)
+    augmented = ours.augment_images(given, options, 16, draws)
+    plain = ours.resize(given, 16)
+    if options is not NOTHING:
+        boxes = ours.random_boxes(len(given), 24, 24, (0.6, 1.0), (0.8, 1.25), twin)
+        crops = ours.resized_crop(given / 255, boxes, 16)
+        plain = ours.dihedral(crops, torch.randint(0, 8 if options.dihedral else 2, (4,), generator=twin))
+    assert torch.equal(augmented, plain)
+    assert torch.equal(draws.get_state(), twin.get_state())
+
+
 def test_what_is_off_is_not_drawn():
     plain, spelled = generator(3), generator(3)
     ours.augment_images(pixels(), HeadAugment(), 16, plain)
@@ -247,6 +261,31 @@ def test_a_share_of_the_samples_is_spoilt_and_the_others_keep_every_bit(options:
     spoilt = ours.spoil(unit.clone(), options, generator(1))
     touched = (spoilt != unit).flatten(1).any(1)
     assert float(touched.float().mean()) == pytest.approx(0.4, abs=0.07)
+
+
+def test_a_blur_has_a_width_for_each_sample_within_its_range():
+    """An edge blurred with σ is steepest by 1 / (σ √(2π)) in its middle: for wide blurs the slope tells σ."""
+    edge = (torch.arange(40) >= 20).float().expand(600, 1, 40, 40)
+    blurred = ours.spoil(edge.clone(), HeadAugment(blur=Blur(p=1, sigma=(1.5, 3.0))), generator())
+    slope = (blurred[:, 0, 20, 20] - blurred[:, 0, 20, 19]).double()
+    widths = 1 / (slope * math.sqrt(2 * math.pi))
+    assert kstest(widths.numpy(), "uniform", args=(1.5, 1.5)).pvalue > 0.01
+
+
+def test_all_of_p_1_are_grey_as_in_torchvision():
+    unit = images()
+    torch.testing.assert_close(
+        ours.spoil(unit.clone(), HeadAugment(grey=1.0), generator()), tv.rgb_to_grayscale(unit, 3)
+    )
+
+
+def test_every_cell_comes_to_every_place_and_each_sample_has_an_order_of_its_own():
+    cells = torch.arange(4.0).view(1, 1, 2, 2).repeat_interleave(3, 2).repeat_interleave(3, 3)
+    options = HeadAugment(grid_shuffle=GridShuffle(p=1, grid=2))
+    orders = ours.spoil(cells.repeat(2400, 1, 1, 1), options, generator())[:, 0, ::3, ::3].flatten(1)
+    assert torch.equal(orders.sort(1).values, torch.arange(4.0).expand(2400, 4))
+    counts = torch.unique(orders, dim=0, return_counts=True)[1]
+    assert len(counts) == 24 and chisquare(counts.numpy()).pvalue > 0.01
 
 
 def test_noise_has_a_strength_for_each_sample_up_to_the_largest():

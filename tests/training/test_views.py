@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from jigstack.configs.heads import HeadAugment
+from jigstack.configs.heads import Affine, GridShuffle, HeadAugment
 from jigstack.training.views import INVERSE, VIEWS, apply_view, resolve_views, unseen_views
 
 PLAIN = HeadAugment(hflip=False)
 FLIPS = HeadAugment(hflip=True, vflip=True)
 ALL = HeadAugment(dihedral=True)
+TURNED = HeadAugment(hflip=False, affine=Affine(degrees=180), grid_shuffle=GridShuffle(p=1))
+"""Turns of every angle contain quarter turns, but hardly ever show one."""
 
 
 def test_views_are_torchs_flips_and_turns():
@@ -51,6 +53,7 @@ def test_the_eight_views_are_a_group():
         ("auto", FLIPS, ["identity", "hflip", "vflip", "rot180"]),
         ("auto", ALL, list(VIEWS)),
         ("auto", [ALL, HeadAugment()], ["identity", "hflip"]),
+        ("auto", TURNED, ["identity"]),
         ("none", ALL, ["identity"]),
         ("hflip", PLAIN, ["identity", "hflip"]),
         ("d4", PLAIN, list(VIEWS)),

@@ -1,10 +1,13 @@
 """Shifts and affine maps do to each sample what torch and torchvision do to one image."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from jigstack.configs.heads import Affine
 from jigstack.training.warping import affine, random_affine, shift, shifted
+from scipy.stats import kstest
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
@@ -21,7 +24,7 @@ def test_a_shift_is_a_window_of_the_mirrored_image():
     images = torch.rand(25, 3, 9, 7, generator=generator())
     offsets = torch.stack(torch.meshgrid(torch.arange(-2, 3), torch.arange(-2, 3), indexing="ij")).flatten(1)
     for image, (down, right), result in zip(
-        images, offsets.T.tolist(), shifted(images, offsets), strict=True
+        images, offsets.T.tolist(), shifted(images, offsets, 2), strict=True
     ):
         twin = tv.crop(F.pad(image[None], (2, 2, 2, 2), mode="reflect")[0], 2 + down, 2 + right, 9, 7)
         assert torch.equal(result, twin)
@@ -70,12 +73,39 @@ def test_no_change_is_no_change_and_the_outside_is_mirrored():
     torch.testing.assert_close(small, torch.ones_like(small))
 
 
-def test_the_parameters_lie_in_their_ranges_and_differ_between_samples():
-    image = smooth(1, 24, 24).expand(40, -1, -1, -1)
-    turned = random_affine(image, Affine(degrees=10), generator())
-    assert len(torch.unique(turned.flatten(1), dim=0)) == 40
-    moved = random_affine(image, Affine(translate=0.1), generator())
-    rows = torch.arange(24.0).view(1, 1, 24, 1).expand(200, 1, 24, 24)
-    down = rows[:, 0, 12, 12] - random_affine(rows, Affine(translate=0.1), generator())[:, 0, 12, 12]
-    assert float(down.abs().max()) <= 2.4 + 1e-3 and float(down.std()) > 1
-    assert not torch.equal(moved, image)
+def slopes(options: Affine, count: int = 2000) -> torch.Tensor:
+    """The linear part of each sample's inverse map (B, 2, 2): how the coordinates x and y rise right and down."""
+    line = torch.arange(9.0)
+    ramps = torch.stack([line.expand(9, 9), line[:, None].expand(9, 9)])  # x, y of each pixel
+    moved = random_affine(ramps.expand(count, 2, 9, 9), options, generator())
+    right = (moved[..., 4, 5] - moved[..., 4, 3]) / 2  # (B, 2)
+    down = (moved[..., 5, 4] - moved[..., 3, 4]) / 2
+    return torch.stack([right, down], dim=-1)
+
+
+def test_turns_are_uniform_to_either_side():
+    inverse = slopes(Affine(degrees=20))
+    angles = torch.rad2deg(torch.atan2(-inverse[:, 1, 0], inverse[:, 0, 0]))
+    assert kstest(angles.numpy(), "uniform", args=(-20, 40)).pvalue > 0.01
+
+
+def test_scales_are_log_uniform():
+    scales = 1 / slopes(Affine(scale=(0.8, 1.25)))[:, 0, 0]
+    assert kstest(scales.log().numpy(), "uniform", args=(math.log(0.8), 2 * math.log(1.25))).pvalue > 0.01
+
+
+def test_shears_are_uniform_and_along_x_only():
+    inverse = slopes(Affine(shear=15))
+    shears = torch.rad2deg(torch.atan(inverse[:, 0, 1]))
+    assert kstest(shears.numpy(), "uniform", args=(-15, 30)).pvalue > 0.01
+    torch.testing.assert_close(inverse[:, 1], torch.tensor([0.0, 1.0]).expand(2000, 2))
+
+
+def test_shifts_are_uniform_shares_of_each_side_drawn_for_itself():
+    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(24.0), indexing="ij")
+    ramps = torch.stack([rows, columns]).expand(2000, 2, 40, 24)
+    moved = random_affine(ramps, Affine(translate=0.1), generator())
+    down, right = (ramps[:, :, 20, 12] - moved[:, :, 20, 12]).T
+    assert kstest(down.numpy(), "uniform", args=(-4, 8)).pvalue > 0.01
+    assert kstest(right.numpy(), "uniform", args=(-2.4, 4.8)).pvalue > 0.01
+    assert abs(float(torch.corrcoef(torch.stack([down, right]))[0, 1])) < 0.1
