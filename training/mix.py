@@ -45,15 +45,14 @@ def mix(
         return images, targets
     pasted = draws[1] < 0.5 if options.mixup > 0 and options.cutmix > 0 else options.cutmix > 0
     share = beta_quantile(quantiles, options.cutmix if pasted else options.mixup)  # (B,) of the sample itself
-    device = images.device
-    partner = partner.to(device)
+    partner = partner.to(images.device)
     if pasted:
         inside, share = rectangles(share, corners, height, width)
-        mixed = torch.where(inside.to(device)[:, None], images[partner], images)
+        mixed = torch.where(inside.to(images.device)[:, None], images[partner], images)
     else:
-        own = share.to(device, images.dtype).view(-1, 1, 1, 1)
-        mixed = own * images + (1 - own) * images[partner]
-    return mixed, {name: blend(values, values[partner], share.to(device)) for name, values in targets.items()}
+        mixed = torch.lerp(images[partner], images, share.to(images).view(-1, 1, 1, 1))
+    share = share.to(images)  # to the device and to its precision at once: not every device has doubles
+    return mixed, {name: blend(values, values[partner], share) for name, values in targets.items()}
 
 
 def blend(first: Tensor, second: Tensor, share: Tensor) -> Tensor:

@@ -23,13 +23,13 @@ class HeadNetwork(nn.Module):
         backbone: gives (B, D) features; see `build_backbone`.
         targets: the fitted target of each task, in the order of the heads.
         size: side of the input, pixels.
-        augment: random changes of training images; `mix: auto`, which only the length of the training decides, is off.
+        augment: random changes of training images; `mix` resolved (`training.mix.resolve_mix`).
         weights: factor of each task's loss.
         frozen: `none`, `all`, or names of backbone stages that keep their weights and batch statistics.
         unfreeze: when the other stages begin to learn; None: with the first step.
 
     Raises:
-        ValueError: `frozen` names a stage that the backbone does not have.
+        ValueError: `frozen` names a stage that the backbone does not have, or `augment.mix` is still `auto`.
     """
 
     def __init__(
@@ -44,6 +44,11 @@ class HeadNetwork(nn.Module):
         unfreeze: Unfreeze | None = None,
     ) -> None:
         super().__init__()
+        if augment.mix == "auto":
+            raise ValueError(
+                "augment.mix: expected options or None, received 'auto', which depends on the length of the training; "
+                "give what training.mix.resolve_mix(task) says"
+            )
         self.backbone = backbone
         self.targets = dict(targets)
         self.size = size
@@ -78,10 +83,10 @@ class HeadNetwork(nn.Module):
                 module.eval()
 
     def views(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
-        """Augmented, normalised images (B, C, size, size) and the encoded targets {task: (B, D)}, mixed if so asked."""
+        """Augmented, normalised images (B, C, size, size) and the encoded targets {task: (B, D)}; mixed in training."""
         images = augment_images(batch["images"], self.augment, self.size, generator)
         images, targets = self.backbone.normalise(images), batch["targets"]
-        if isinstance(self.augment.mix, Mix):
+        if self.training and isinstance(self.augment.mix, Mix):
             images, targets = mix(images, targets, self.augment.mix, generator)
         return {"images": images, "targets": targets}
 

@@ -5,7 +5,10 @@ import json
 import jigstack
 import pandas as pd
 import pytest
-from jigstack.configs import UserError
+import yaml
+from jigstack.configs import UserError, load_config
+from jigstack.configs.heads import Mix
+from jigstack.pipeline.workspace import Workspace
 
 
 def test_a_stage_that_the_backbone_lacks_and_a_thaw_that_comes_too_late_are_told_before_training(make_config):
@@ -26,6 +29,26 @@ def test_heads_first_and_then_everything_runs_whole(make_config):
         task |= {"init": "scratch", "unfreeze": {"after": 1}, "schedule": "onecycle", "accumulate": 2}
     result = jigstack.run(config, quiet=True)
     assert len([name for name in result.computed if name.startswith("finetune")]) == 3
+
+
+def test_a_run_writes_down_whether_it_mixes(make_config):
+    config = make_config(pretext=[], stack={})
+    era, kind = config["tasks"]["era"], config["tasks"]["kind"]
+    config["tasks"] = {
+        "long": era | {"init": "scratch", "epochs": 100},
+        "short": era | {"init": "scratch", "epochs": 99},
+        "asked": kind | {"init": "scratch", "augment": {"mix": {"mixup": 1.0, "cutmix": 0.0, "p": 1.0}}},
+    }
+    path = jigstack.run(config, smoke=True, quiet=True).path  # one epoch each, so that `auto` means none
+    tasks = yaml.safe_load((path / "config.yaml").read_text())["tasks"]
+    assert tasks["asked"]["augment"]["mix"] == {"mixup": 1.0, "cutmix": 0.0, "p": 1.0}
+    assert tasks["long"]["augment"]["mix"] is None
+    resolved = Workspace(load_config(config)).config.tasks
+    assert {name: task.augment.mix for name, task in resolved.items()} == {
+        "long": Mix(),
+        "short": None,
+        "asked": Mix(mixup=1.0, cutmix=0.0, p=1.0),
+    }
 
 
 def test_pretraining_fine_tuning_and_prediction_have_sizes_of_their_own(make_config):

@@ -1,12 +1,17 @@
 """Mixup and cutmix: pictures and targets are blended by the same shares, and what is unlabelled stays so."""
 
+from typing import Literal
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from jigstack.configs.heads import HeadAugment, Mix
 from jigstack.configs.schema import Task
+from jigstack.datasets.targets import code_target
+from jigstack.scoring.losses import LOSSES
 from jigstack.training.mix import beta_quantile, blend, mix, rectangles, resolve_mix
 from scipy import stats
 
@@ -84,6 +89,41 @@ def test_an_unlabelled_partner_masks_the_blend_unless_its_share_is_nothing():
     assert blended[1, 0] == 2.0
     assert blended[1:, 1].isnan().all()
     assert blend(missing, labelled, shares)[0].isnan().tolist() == [False, True]
+
+
+FRAME = pd.DataFrame(
+    {
+        "height": [1.0, None, 3.0, 7.0, 2.0, 5.0],
+        "style": ["a", "b", None, "c", "a", "b"],
+        "made": ["1900", "1910-06", "1950", None, "1890-01-02", "2000"],
+        "names": ["x y", "y z", None, "z", "x", "y"],
+    },
+    index=pd.Index(list("abcdef"), name="id"),
+)
+
+
+@pytest.mark.parametrize("options", [MIXUP, CUTMIX], ids=["mixup", "cutmix"])
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [("regression", "height"), ("onehot", "style"), ("date", "made"), ("word2vec", "names")],
+)
+def test_targets_of_every_kind_are_blended_and_the_masked_ones_stay_masked(
+    kind: Literal["regression", "onehot", "date", "word2vec"], column: str, options: Mix
+):
+    head = {"vector_size": 4, "epochs": 5} if kind == "word2vec" else {}
+    target = code_target(column, Task(kind=kind, columns=[column], options=head), FRAME).fit(FRAME)
+    encoded = torch.from_numpy(target.encode(FRAME))
+    missing = torch.from_numpy(FRAME[column].isna().to_numpy(copy=True))
+    assert torch.equal(encoded.isnan().any(1), missing)
+    for seed in range(8):
+        given = {"it": encoded, "who": torch.eye(6)}
+        mixed = mix(flat(6), given, options, draws(seed))[1]
+        expected = mixed["who"] @ encoded.nan_to_num()
+        masked = (mixed["who"] @ missing.float()) > 0
+        torch.testing.assert_close(mixed["it"][~masked], expected[~masked])
+        assert mixed["it"][masked].isnan().all()
+        losses = LOSSES[target.loss](torch.ones_like(encoded), mixed["it"].nan_to_num())
+        assert losses.isfinite().all()
 
 
 def test_a_share_of_the_batches_is_mixed_and_each_way_has_half_of_them():

@@ -22,6 +22,7 @@ from jigstack.transfer.prediction import predict_views
 
 CPU = Machine(device="cpu", precision="fp32", channels_last=False, threads=1)
 FRAME = pd.DataFrame({"year": [1900.0, 1910.0, 1950.0], "style": ["a", "b", "a"]})
+PLAIN = HeadAugment(mix=None)
 IMAGES = torch.randint(0, 256, (3, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -38,7 +39,7 @@ def network(frozen: str | list[str] = "none") -> HeadNetwork:
         backbone,
         targets(),
         size=32,
-        augment=HeadAugment(),
+        augment=PLAIN,
         weights={"year": 1.0, "style": 0.5},
         frozen=frozen,
     )
@@ -100,7 +101,7 @@ def test_one_of_several_columns_may_be_missing():
         build_backbone(Backbone(name="test_resnet"), 3, 32),
         {"both": target},
         size=32,
-        augment=HeadAugment(),
+        augment=PLAIN,
         weights={"both": 1.0},
     )
     given = {"images": IMAGES[:2], "targets": {"both": torch.from_numpy(target.encode(frame))}}
@@ -199,6 +200,19 @@ def test_mixing_blends_the_targets_with_the_pictures_after_augmentation():
     assert torch.equal(plain["targets"]["style"], full_batch()["targets"]["style"])
 
 
+def test_a_network_that_is_evaluated_mixes_nothing():
+    net = network().eval()
+    net.augment = HeadAugment(mix=Mix(p=1))
+    targets = net.views(full_batch(), torch.Generator().manual_seed(1))["targets"]
+    assert all(torch.equal(values, full_batch()["targets"][name]) for name, values in targets.items())
+
+
+def test_mixing_that_is_not_decided_yet_is_refused():
+    backbone = build_backbone(Backbone(name="test_resnet"), 3, 32)
+    with pytest.raises(ValueError, match=r"augment.mix: expected options or None, received 'auto'"):
+        HeadNetwork(backbone, targets(), size=32, augment=HeadAugment(), weights={"year": 1.0, "style": 1.0})
+
+
 def test_stages_thaw_from_the_top_and_frozen_ones_never():
     torch.manual_seed(0)
     backbone = build_backbone(Backbone(name="test_resnet"), 3, 32)
@@ -207,7 +221,7 @@ def test_stages_thaw_from_the_top_and_frozen_ones_never():
         backbone,
         targets(),
         size=32,
-        augment=HeadAugment(),
+        augment=PLAIN,
         weights={"year": 1.0, "style": 1.0},
         frozen=stages[:1],
         unfreeze=Unfreeze(after=2, every=1),
