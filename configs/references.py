@@ -92,12 +92,11 @@ def _pretext_options(config: Config) -> Iterator[Problem]:
 
 def _augment(config: Config) -> Iterator[Problem]:
     for name, task in config.tasks.items():
-        augment, path = task.augment, ("tasks", name, "augment")
-        if augment.pad >= task.size:
-            yield Problem((*path, "pad"), f"fewer pixels than the size, {task.size}", shown(augment.pad))
-        if augment.grid_shuffle.p and augment.grid_shuffle.grid > task.size:
-            expected = f"at most as many cells a side as the size has pixels, {task.size}"
-            yield Problem((*path, "grid_shuffle", "grid"), expected, shown(augment.grid_shuffle.grid))
+        pad, size = task.augment.pad, task.size
+        if pad >= size:
+            yield Problem(
+                ("tasks", name, "augment", "pad"), f"fewer pixels than the size, {size}", shown(pad)
+            )
 
 
 def _head_options(config: Config) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """What sections of a config say about each other."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def test_the_base_is_right():
             "tasks.era.options.smoothing=1",
             "tasks.era.options.smoothing | a key of tasks.era.options: range | smoothing",
         ),
+        ("tasks.era.augment.pad=96", "tasks.era.augment.pad | fewer pixels than the size, 96 | 96"),
         ("tasks.era.backbone=imgs", 'tasks.era.backbone | one of auto, img | "imgs" | img'),
         ("tasks.part.folds=[0, 3]", "tasks.part.folds.1 | a fold from 0 to 2 | 3"),
         (
@@ -102,6 +104,16 @@ def test_a_board_whose_tiles_are_too_small_is_told():
         "pretext.0.size | at least 48 pixels, so that each tile of a 5 x 5 board with a gap of 2 keeps 8 | 47"
     )
     load_config(BASE, ["pretext.jig.options.grid=5", "pretext.jig.size=48"])
+
+
+def test_the_smallest_input_has_a_pixel_for_every_cell_that_may_be_shuffled():
+    """So that no check of one against the other is needed."""
+    grid = "tasks.era.augment.grid_shuffle.grid"
+    with pytest.raises(ConfigError) as caught:
+        load_config(BASE, ["tasks.era.size=1", f"{grid}=1000"])
+    said = {problem.key: problem.expected for problem in caught.value.problems}
+    smallest, largest = (re.findall(r"\d+", said[key]) for key in ("tasks.era.size", grid))
+    assert int(largest[-1]) <= int(smallest[0])
 
 
 def test_auto_needs_exactly_one_backbone():
