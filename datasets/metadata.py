@@ -71,9 +71,8 @@ def check_metadata(
         Findings `metadata-predicts-target`; none for sets whose files differ in nothing, or of fewer than 100 rows.
     """
     known = {str(name): row for row, name in enumerate(store.ids) if store.readable[row]}
-    ids = np.array(
-        [name for name in train.ids if name in known and plan.fold_of([name])[0] >= 0], dtype=object
-    )
+    ids = train.ids[np.asarray(plan.fold_of(train.ids)) >= 0]
+    ids = np.array([name for name in ids if name in known], dtype=object)
     if len(ids) < _FEWEST_ROWS:
         return []
     metadata = read_metadata(store, np.array([known[name] for name in ids]))

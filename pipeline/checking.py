@@ -128,14 +128,14 @@ def _curve(console: Console, values: Sequence[float]) -> None:
 
 
 def _find_rates(console: Console, stages: Stages) -> dict[str, float]:
-    rates = {}
-    for name, key, now, test in find_rates(stages):
-        rates[key] = test.suggestion
+    rates: dict[str, float] = {}
+    for name, keys, now, test in find_rates(stages):
+        rates |= dict.fromkeys(keys, test.suggestion)
         console.say(f"\nloss of {name} over rates from {test.rates[0]:.0e} to {test.rates[-1]:.0e}")
         _curve(console, test.losses)
+        settings = " ".join(f"{key}={test.suggestion:.1e}" for key in keys)
         console.say(
-            f"  suggested: {key}={test.suggestion:.1e}, a tenth of the rate with the smallest loss; the config has "
-            f"{now:.1e}"
+            f"  suggested: {settings}, a tenth of the rate with the smallest loss; the config has {now:.1e}"
         )
     return rates
 

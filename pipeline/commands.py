@@ -15,7 +15,7 @@ from ..datasets.files import atomic
 from ..datasets.tables import check_tables
 from ..stacking import Ladder
 from ..training.interrupt import Interrupted, stop_signal
-from ..training.launch import InProcess, Processes
+from ..training.launch import InProcess, Launcher, Processes
 from .console import Console, duration
 from .estimate import estimate
 from .heads import judge_heads, say_heads
@@ -293,7 +293,7 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
     with Processes(count, share, run_job, with_threads(context, share), tell, work.stop) as beside:
         # One kind of stage after the other: a prediction needs its network, and a head its pretext.
         for kind, stages in groupby(todo, lambda stage: stage.job.stage):
-            launcher = beside if kind in ("finetune", "predict") and count > 1 else here
+            launcher: Launcher = beside if kind in ("finetune", "predict") and count > 1 else here
             for stage, seconds in launcher.map(begun(stages)):
                 directory.merge_log(stage)
                 directory.manifest.record(stage, seconds, workspace.machine.device)

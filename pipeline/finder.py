@@ -15,11 +15,12 @@ from .stages import Stages
 STEPS = 100
 
 
-def find_rates(stages: Stages) -> Iterator[tuple[str, str, float, RangeTest]]:
+def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTest]]:
     """A range test of every pretext and every network, on the real rows of fold 0; nothing is written.
 
     Yields:
-        the name of the training with what it started from, the config key of its rate, the rate there, and the test.
+        the name of the training with what it started from, the config keys of its rate (one for each head of a network,
+        which stays one network only while they agree), the rate there, and the test.
     """
     workspace = stages.workspace
     workspace.machine.apply_threads()
@@ -30,7 +31,7 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, str, float, RangeTest]]:
             work, start = _started(pretrain_work(workspace, run, options, fold))
             seen, _ = pretrain.split_held(work)
             test = range_test(pretrain.begin(work), pretrain.StoredImages(work.store, seen), STEPS)
-            yield f"pretrain/{options.name}{start}", f"pretext.{index}.lr", options.lr, test
+            yield f"pretrain/{options.name}{start}", [f"pretext.{index}.lr"], options.lr, test
     for network in stages.networks:
         work, start = _started(fold_work(workspace, run, Job("finetune", network.name, 0)))
         work = dataclasses.replace(work, tasks=_thawed(work.tasks))

@@ -101,6 +101,13 @@ def test_check_draws_the_learning_rates_and_finds_them_when_asked(make_config, c
     assert "learning rate of finetune/kind: onecycle" in printed
     assert "loss of finetune/era (from random weights: " in printed
     assert set(report.rates) == {"pretext.0.lr", "tasks.era.lr", "tasks.kind.lr"}
+    assert "suggested: pretext.0.lr=" in printed
+    joint = make_config(name="joint", pretext=[])
+    for task in joint["tasks"].values():
+        task["init"] = "scratch"
+    rates = jigstack.check(joint, find_lr=True).rates
+    assert rates["tasks.era.lr"] == rates["tasks.kind.lr"]  # or the heads would part
+    assert "suggested: tasks.era.lr=" in (said := capsys.readouterr().out) and " tasks.kind.lr=" in said
     assert all(1e-7 <= rate <= 0.1 for rate in report.rates.values())
     runs = Path(config["runs"])
     assert [path.name for path in runs.iterdir()] == [".store"]  # nothing but the decoded images

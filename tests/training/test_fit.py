@@ -216,20 +216,24 @@ def test_accumulated_small_batches_equal_one_large_batch(clip: float | None):
 
 def test_the_last_batches_of_an_epoch_are_averaged_over_their_own_number():
     training = plain(4, 4)
-    counted: list[float] = []
-    training.optimiser.optimizer.register_step_pre_hook(
-        lambda optimiser, *_: counted.append(len(training.method.seen))
-    )
+    taken: list[tuple[int, dict[str, Tensor], list[Tensor]]] = []
+
+    def before_step(*_: Any) -> None:
+        weights = {name: value.clone() for name, value in training.method.state_dict().items()}
+        gradients = [p.grad.clone() for p in training.method.parameters() if p.grad is not None]
+        taken.append((len(training.method.seen), weights, gradients))
+
+    training.optimiser.optimizer.register_step_pre_hook(before_step)
     list(fit(training, Points(24)))  # six batches an epoch: four and two
-    assert counted == [4, 6, 10, 12, 16, 18]
-    last = training.method.head.weight.grad
-    assert last is not None
-    twin, points = Plain(), Points(24)
-    twin.load_state_dict(training.method.state_dict())
-    rows = torch.cat(training.method.seen[-2:])
-    assert len(rows) == 8
-    views = twin.views(points.batch(rows), torch.Generator())
-    assert last.isfinite().all() and twin.loss(twin(views), views)["loss"].isfinite()
+    assert [seen for seen, *_ in taken] == [4, 6, 10, 12, 16, 18]
+    for (start, *_), (stop, weights, gradients) in zip([(0,), *taken], taken, strict=False):
+        twin, points = Plain(), Points(24)
+        twin.load_state_dict(weights)
+        views = twin.views(points.batch(torch.cat(training.method.seen[start:stop])), torch.Generator())
+        twin.loss(twin(views), views)["loss"].backward()
+        for parameter, gradient in zip(twin.parameters(), gradients, strict=True):
+            assert parameter.grad is not None
+            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 6, 9])
