@@ -11,8 +11,8 @@ from .validation import validate
 
 RUNGS = ("best", "constant", "mean")
 """Words that `submit` knows beside models and tasks."""
-TAKEN = (*RUNGS, "ridge", "lightgbm")
-"""Rungs of the ladder, so that no task may be called so."""
+TAKEN = (*RUNGS, "ridge", "lightgbm", "table")
+"""Rungs of the ladder and the table's features, so that no task may be called so."""
 NOT_A_PRETEXT = ("scratch", "pretrained")
 """What `init` and `weights` already mean."""
 
@@ -90,6 +90,17 @@ def _pretext_options(config: Config) -> Iterator[Problem]:
                 yield Problem(("pretext", index, "size"), str(error), shown(pretext.size))
 
 
+def _pictures(config: Config) -> Iterator[Problem]:
+    if config.data.images is not None:
+        return
+    if wanting := [*(f"pretext {stage.name}" for stage in config.pretext), *config.tasks]:
+        yield Problem(
+            ("data", "images"),
+            f"a pattern, or a column of paths, for {', '.join(wanting[:5])}, which learn from pictures",
+            "null",
+        )
+
+
 def _augment(config: Config) -> Iterator[Problem]:
     for name, task in config.tasks.items():
         pad, size = task.augment.pad, task.size
@@ -108,7 +119,7 @@ def _task_names(config: Config) -> Iterator[Problem]:
     for name in config.tasks:
         if name in TAKEN:
             yield Problem(
-                ("tasks", name), f"a name other than {', '.join(TAKEN)}, which are rungs of the ladder", name
+                ("tasks", name), f"a name other than {', '.join(TAKEN)}, which level 2 uses itself", name
             )
 
 
@@ -203,8 +214,12 @@ def _members(config: Config) -> Iterator[Problem]:
     whole = [name for name, task in config.tasks.items() if _all_folds(config, task)]
     listed = ", ".join(whole) or "there is none"
     for name, stack in config.stack.items():
-        if not stack.members and not whole:
-            yield Problem(("stack", name, "members"), "at least one task trained on all folds", "none")
+        if not stack.members and not whole and not stack.table:
+            yield Problem(
+                ("stack", name, "members"),
+                "at least one task trained on all folds, or table: true for the columns of the table alone",
+                "none",
+            )
         for index, member in enumerate(stack.members):
             if member not in whole:
                 why = (
@@ -230,7 +245,8 @@ def _all_folds(config: Config, task: Task) -> bool:
 def _submit(config: Config) -> Iterator[Problem]:
     for name, stack in config.stack.items():
         tasks = stack.members or list(config.tasks)
-        rungs = [*RUNGS, *stack.models, *tasks, *(f"{task}~ridge" for task in tasks)]
+        through = [*tasks, "table"] if stack.table and tasks else tasks
+        rungs = [*RUNGS, *stack.models, *tasks, *(f"{task}~ridge" for task in through)]
         if stack.submit not in rungs:
             yield Problem(
                 ("stack", name, "submit"),
@@ -248,6 +264,7 @@ def _matches(path: KeyPath, pattern: str) -> bool:
 
 # Each check, and the keys of other sections that it relies on.
 _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ...] = (
+    (_pictures, ()),
     (_backbones, ("backbones", "pretext.*.name", "pretext.*.backbone")),
     (_files, ()),
     (_pretext_names, ("pretext.*.name",)),

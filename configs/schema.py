@@ -69,8 +69,12 @@ class Data(Section):
     """Globs of more images for pretraining."""
     lists: dict[str, str] = {}
     """List files (id, name) with several rows an id."""
-    images: str
-    """A pattern with `{column}` fields ("photos/{object_id}.jpg"), or a column that holds the path."""
+    images: str | None = None
+    """A pattern with `{column}` fields ("photos/{object_id}.jpg"), or a column that holds the path; null: no pictures,
+    which only stacks of table columns can do without."""
+    columns: Auto | list[str] = "auto"
+    """Table columns that stacks with `table: true` learn from: names, or patterns such as `"f*"`. `auto`: those that
+    train and test share beside the id, the group, the folds, the image paths and whatever is learned."""
     decode: Decode = Decode()
     sample_submission: str | None = None
 
@@ -276,6 +280,8 @@ class Stack(Section):
     models: Annotated[list[Literal["lightgbm", "ridge"]], Field(min_length=1)] = ["lightgbm", "ridge"]
     members: list[str] = []
     """The tasks whose features are stacked; empty: every task trained on all folds."""
+    table: bool = False
+    """Whether `data.columns` join the features: numbers as they are, classes one-hot, missing values kept."""
     submit: str = "best"
     """`best`: the rung with the best nested score; or a rung's name."""
     range: tuple[float, float] | None = None

@@ -59,7 +59,9 @@ def check(
     workspace = Workspace(load_config(config, overrides, allow_plugins=allow_plugins))
     preflight(workspace)
     console.say(f"{workspace.config.name}: {workspace.summary}")
-    store = workspace.store(lambda done, total: console.counting("decode images", done, total))
+    store = None
+    if workspace.has_images:
+        store = workspace.store(lambda done, total: console.counting("decode images", done, total))
     data = report_data(
         workspace.train,
         workspace.test,

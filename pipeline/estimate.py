@@ -69,7 +69,9 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
     workspace = stages.workspace
     speeds: dict[str, tuple[float, int]] = {}
     seconds: dict[str, float] = {}
-    disk = len(workspace.paths) * workspace.config.data.decode.channels * workspace.store_size**2
+    disk = 0
+    if workspace.has_images:
+        disk = len(workspace.paths) * workspace.config.data.decode.channels * workspace.store_size**2
     views = len(workspace.config.features.views)
     for stage in wanted:
         name = stage.job.name

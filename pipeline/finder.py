@@ -41,7 +41,7 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
         test = range_test(finetune.begin(work, targets), source, STEPS)
         yield (
             f"finetune/{network.name}{start}",
-            f"tasks.{next(iter(network.tasks))}.lr",
+            [f"tasks.{task}.lr" for task in network.tasks],
             network.shared.lr,
             test,
         )

@@ -232,4 +232,5 @@ def _stack(work: Work, stage: Stage) -> None:
         seed=workspace.config.seed,
         threads=workspace.machine.threads,
         folder=work.folder(stage),
+        table=workspace.table if options.table else None,
     )

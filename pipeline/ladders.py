@@ -106,9 +106,11 @@ def write_run_submissions(work: Work, ladders: Sequence[Ladder]) -> Path | None:
     if not ladders or not len(workspace.test):
         return None
     sample = workspace.config.data.sample_submission
-    store = workspace.store()
     ids = workspace.test.ids
-    unreadable = ids[~store.readable[store.rows(ids)]].tolist()
+    unreadable = []
+    if workspace.has_images:
+        store = workspace.store()
+        unreadable = ids[~store.readable[store.rows(ids)]].tolist()
     written = write_submissions(
         ladders,
         workspace.config.data.id,

@@ -9,6 +9,7 @@ import torch
 from ..backbones import build_backbone
 from ..configs.errors import UserError, closest
 from ..configs.schema import Stack
+from ..stacking.columns import TABLE
 from ..stacking.problem import Problem
 from ..stacking.sample import Sample
 from ..transfer.network import frozen_stages, thawed_stages
@@ -46,9 +47,10 @@ def rungs(workspace: Workspace, options: Stack) -> list[str]:
         if set(options.columns) <= set(targets[task].classes if classes else targets[task].decodes)
     ]
     mean = ["mean"] if len(decoding) > 1 else []
+    members = [*tasks, TABLE] if options.table and tasks else tasks
     return [
         "constant",
-        *(task if task in decoding else f"{task}~ridge" for task in tasks),
+        *(member if member in decoding else f"{member}~ridge" for member in members),
         *mean,
         *options.models,
     ]
@@ -66,6 +68,8 @@ def _stacks(workspace: Workspace) -> Iterator[str]:
     for name, options in workspace.config.stack.items():
         try:
             Problem.build(options, workspace.frame)
+            if options.table:
+                _ = workspace.table
         except ValueError as error:
             yield f"stack.{name}: {error}"
         known = ["best", *rungs(workspace, options)]

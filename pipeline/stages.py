@@ -188,6 +188,9 @@ class Stages:
             "test rows": digest(self.workspace.test.ids.tolist()),
             **{stage.name: stage.key for stage in self.features},
         }
+        if options.table:
+            inputs["data.columns"] = list(self.config.data.columns)
+            inputs["table"] = self.workspace.table_digest()
         return Stage(Job("stack", name), f"stack/{name}", inputs, STACK_OUTPUTS)
 
     def _backbone(self, name: str) -> dict[str, Any]:

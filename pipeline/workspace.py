@@ -4,8 +4,10 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from ..datasets.folds import FoldPlan, make_plan
 from ..datasets.images import ImageStore, build_store, locate_images, unlabelled_images
 from ..datasets.tables import Table, read_table
 from ..datasets.targets import code_target
+from ..stacking import TableColumns
 from ..training.device import resolve_machine
 from ..training.mix import resolve_mix
 from ..training.views import resolve_views
@@ -39,6 +42,7 @@ class Workspace:
         config: the resolved config.
         train, test: the tables; a run without test files has an empty test table.
         extra: ids of unlabelled images that are no table row.
+        has_images: whether anything learns from pictures.
         paths: id -> image file of all rows and extras.
         plan: the one fold plan.
 
@@ -50,8 +54,11 @@ class Workspace:
         self.smoke = smoke
         if smoke:
             config = smoke_config(config)
-        if not config.pretext and not config.tasks:
-            raise UserError("config: expected a pretext or a task, received neither: there is nothing to do")
+        tables = any(stack.table for stack in config.stack.values())
+        if not config.pretext and not config.tasks and not tables:
+            raise UserError(
+                "config: expected a pretext, a task or a stack with table: true, received none: there is nothing to do"
+            )
         self.machine = resolve_machine(config)
         data = config.data
         root = Path(data.root)
@@ -61,6 +68,7 @@ class Workspace:
                 f"directory"
             )
         self.root = root
+        self.has_images = bool(config.pretext or config.tasks)
         self.train = read_table(
             [root / name for name in data.train],
             data.id,
@@ -77,10 +85,14 @@ class Workspace:
                 f"({', '.join(overlap[:5])}); "
                 "their test score would be learned by heart: remove them from one side"
             )
-        located = pd.concat(
-            [locate_images(self.train, data.images, root), locate_images(self.test, data.images, root)]
+        located = pd.Series(dtype=object)
+        if self.has_images and data.images is not None:
+            located = pd.concat(
+                [locate_images(table, data.images, root) for table in (self.train, self.test)]
+            )
+        extra_ids, extra_paths = (
+            unlabelled_images(data.unlabelled, root, taken=located) if self.has_images else ([], [])
         )
-        extra_ids, extra_paths = unlabelled_images(data.unlabelled, root, taken=located)
         if smoke:
             extra_ids, extra_paths = (
                 extra_ids[: SMOKE_ROWS["unlabelled"]],
@@ -108,9 +120,8 @@ class Workspace:
     @property
     def summary(self) -> str:
         """How many rows there are."""
-        return (
-            f"{len(self.train):,} train rows, {len(self.test):,} test rows, {len(self.extra):,} more images"
-        )
+        more = f", {len(self.extra):,} more images" if self.has_images else ", no images"
+        return f"{len(self.train):,} train rows, {len(self.test):,} test rows{more}"
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -122,6 +133,23 @@ class Workspace:
             if column in self.train.lists
         }
         return self.train.frame.assign(**{column: self.train.names(column) for column in sorted(named)})
+
+    @cached_property
+    def table(self) -> TableColumns:
+        """The columns of the table as level-2 features.
+
+        Raises:
+            ValueError: none varies, or one is not what it is in the other table.
+        """
+        return TableColumns.encode(self.train.frame, self.test.frame, list(self.config.data.columns))
+
+    def table_digest(self) -> str:
+        """Names the values of the table columns, in train and test."""
+        tables = (self.train, self.test)
+        columns = list(self.config.data.columns)
+        return digest(
+            [dataclasses.replace(each, frame=each.frame[columns], lists={}).digest for each in tables]
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -240,6 +268,7 @@ class Workspace:
         views = resolve_views(config.features.views, [task.augment for task in tasks.values()])
         return config.model_copy(
             update={
+                "data": config.data.model_copy(update={"columns": self._table_columns(config)}),
                 "device": self.machine.device,
                 "precision": self.machine.precision,
                 "channels_last": self.machine.channels_last,
@@ -250,6 +279,44 @@ class Workspace:
                 "features": config.features.model_copy(update={"views": views}),
             }
         )
+
+    def _table_columns(self, config: Config) -> list[str]:
+        """The columns that stacks of the table learn from, by name."""
+        train, test = self.train, self.test if config.data.test else self.train
+        learned = {
+            column: f"stack.{name}.target" for name, stack in config.stack.items() for column in stack.columns
+        }
+        if config.data.columns == "auto":
+            folds = (config.folds.group, config.folds.stratify, config.folds.column)
+            paths = [field for _, field, _, _ in Formatter().parse(config.data.images or "")] + [
+                config.data.images
+            ]
+            known = {*learned, *folds, *paths} | {
+                column for task in config.tasks.values() for column in task.columns
+            }
+            return [column for column in train.frame if column in test.frame and column not in known]
+        wanted: list[str] = []
+        for pattern in config.data.columns:
+            found = [column for column in train.frame if fnmatchcase(column, pattern)]
+            if not found:
+                near = closest(pattern, train.frame.columns)
+                raise UserError(
+                    f"data.columns: expected columns of the train table, or patterns of them, received {pattern!r}"
+                    + (f"; did you mean {near!r}?" if near else "")
+                )
+            for column in found:
+                if column in learned:
+                    raise UserError(
+                        f"data.columns: expected columns that are known for new rows, received {column!r} "
+                        f"(by {pattern!r}), which is {learned[column]}: level 2 would read what it has to predict"
+                    )
+                if column not in test.frame:
+                    raise UserError(
+                        f"data.columns: expected columns that train and test share, received {column!r} "
+                        f"(by {pattern!r}), which the test table lacks"
+                    )
+            wanted += found
+        return list(dict.fromkeys(wanted))
 
     def _scope(self, name: str, scope: str) -> str:
         has_test = len(self.test) > 0

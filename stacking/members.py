@@ -94,7 +94,7 @@ def read_member(predictions: Predictions, problem: Problem, plan: FoldPlan, stat
 
 
 def select_members(
-    names: Sequence[str], predictions: Mapping[str, Predictions], plan: FoldPlan
+    names: Sequence[str], predictions: Mapping[str, Predictions], plan: FoldPlan, *, needed: bool = True
 ) -> tuple[list[str], list[str]]:
     """Divide the tasks into those that are stacked and those that are only compared.
 
@@ -104,6 +104,7 @@ def select_members(
         names: the config's `members`; empty: every task with all folds.
         predictions: task → its predictions.
         plan: the run's fold plan.
+        needed: whether there must be one.
 
     Returns:
         The stacked tasks and the others, both in the order of `predictions` (or of `names`).
@@ -128,7 +129,7 @@ def select_members(
                 "it is then compared, not stacked."
             )
     members = list(dict.fromkeys(names)) or [task for task in predictions if folds[task] == validated]
-    if not members:
+    if needed and not members:
         raise ValueError(
             f"`stack.members`: no task has out-of-fold rows of all folds {sorted(validated)}; "
             f"received { ({task: sorted(found) for task, found in folds.items()}) }. Train one task on all "

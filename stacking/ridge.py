@@ -109,10 +109,10 @@ class Ridge:
 
 
 class _Basis:
-    """The eigenvectors of Z'Z of standardised features Z: every penalty then costs one product.
+    """The eigenvectors of standardised features Z: every penalty then costs one product.
 
-    w = (Z'Z + λN I)⁻¹ Z'y = V (E + λN)⁻¹ V' Z'y with Z'Z = V E V'. D is small beside N, so D x D is the side
-    to take.
+    w = (Z'Z + λN I)⁻¹ Z'y = V (E + λN)⁻¹ V' Z'y with Z'Z = V E V', or, the smaller side to take where D > N,
+    w = Z' (ZZ' + λN I)⁻¹ y = Z'U (E + λN)⁻¹ U' y with ZZ' = U E U'.
     """
 
     def __init__(self, x: Array, y: Array) -> None:
@@ -124,8 +124,10 @@ class _Basis:
         self.intercept = y.mean(axis=0)
         self.moving = moving
         z = self.standardise(x)
-        self.values, self.vectors = np.linalg.eigh(z.T @ z)
-        self.projected = self.vectors.T @ (z.T @ (y - self.intercept))  # (D, O)
+        wide = z.shape[1] > z.shape[0]
+        self.values, vectors = np.linalg.eigh(z @ z.T if wide else z.T @ z)
+        self.vectors = z.T @ vectors if wide else vectors  # (D, D or N)
+        self.projected = vectors.T @ (y - self.intercept if wide else z.T @ (y - self.intercept))
 
     def standardise(self, x: Array) -> Array:
         return np.nan_to_num((np.where(self.moving, x, 0.0) - self.mean) / self.scale)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..datasets.folds import FoldPlan
 from ..scoring.metrics import Array
 from .boosting import Boosting
+from .columns import TABLE
 from .level2 import Learner, Parts, Stacked, seeded, stack_features
 from .members import Member, validated_folds
 from .problem import Problem
@@ -75,7 +76,7 @@ def build_candidates(
     ridge = Ridge(scored.is_classes)
     shown = [member for member in members if member.insample is not None]
     rungs = [_constant(scored, labelled, plan, every_test, shown)]
-    for member in members:
+    for member in with_own_rung(members):
         if member.oof is not None:
             rungs.append(_head(member, scored, labelled, test_ids))
         else:
@@ -95,6 +96,11 @@ def build_candidates(
             stacked = stack_features(learner, features, scored, parts, test_ids)
             rungs.append(_stacker(name, "stacker", stacked))
     return rungs
+
+
+def with_own_rung(members: Sequence[Member]) -> list[Member]:
+    """The members that are scored by themselves: all but a table that is alone, whose ridge is the stackers' ridge."""
+    return [member for member in members if member.task != TABLE or len(members) > 1]
 
 
 def submission_score(problem: Problem, nested: Array, test: Array) -> float | None:

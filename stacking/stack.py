@@ -16,11 +16,12 @@ from ..datasets.predictions import Predictions
 from ..scoring.intervals import Interval, bootstrap_scores
 from ..scoring.metrics import Array
 from .boosting import BoostingModel
+from .columns import TABLE, TableColumns
 from .ladder import Ladder, Rung, find_rung
 from .level2 import Parts, seeded
-from .members import Member, read_member, select_members
+from .members import Member, read_member, select_members, validated_folds
 from .problem import Problem
-from .rungs import Candidate, build_candidates, model_states, submission_score
+from .rungs import Candidate, build_candidates, model_states, submission_score, with_own_rung
 from .verdict import best_rung, compare_tasks, describe, nested_choice
 
 RESAMPLES = 1000
@@ -37,6 +38,7 @@ def stack_target(
     seed: int,
     threads: int,
     folder: Path,
+    table: TableColumns | None = None,
 ) -> Ladder:
     """Stack, score and predict one target, and write its folder.
 
@@ -52,6 +54,7 @@ def stack_target(
         threads: threads of LightGBM.
         folder: the stack's own folder, ``stack/<name>``: receives ``ladder.json``, ``rungs.parquet``,
             ``model.json``, ``fold<k>/<column>.txt`` and ``importance.parquet``.
+        table: columns of the table that join the features, or are all of them where there are no tasks.
 
     Returns:
         The ladder.
@@ -61,11 +64,14 @@ def stack_target(
             another plan; in-sample rows under the name of out-of-fold ones.
     """
     labelled = Problem.build(options, truth)
-    stacked, apart = select_members(options.members, predictions, plan)
+    stacked, apart = select_members(options.members, predictions, plan, needed=table is None)
     members = [read_member(predictions[task], labelled, plan, stats) for task in stacked]
     others = [read_member(predictions[task], labelled, plan, stats) for task in apart]
+    if table is not None:
+        members.append(_table_member(table, members, plan))
     _check_submit(options, members)
     scored, notes = _scored(labelled, members, plan)
+    notes = [*([] if table is None else table.notes), *notes]
     every_test = np.asarray(test_ids, dtype=object).astype(str)
     predicted, more = _predicted(every_test, members)
     notes += more
@@ -118,9 +124,18 @@ def stack_target(
     return ladder
 
 
+def _table_member(table: TableColumns, tasks: Sequence[Member], plan: FoldPlan) -> Member:
+    """The columns beside the tasks' features: their test rows stand once for each fold model of the tasks."""
+    models = tasks[0].features.test_folds if tasks else []
+    features = table.features(plan, models)
+    return Member(TABLE, features, TABLE, frozenset(validated_folds(plan)), None, None, None)
+
+
 def _check_submit(options: Stack, members: Sequence[Member]) -> None:
     """Refuse a rung that will not exist before the fitting begins."""
-    heads = [member.task if member.oof is not None else f"{member.task}~ridge" for member in members]
+    heads = [
+        member.task if member.oof is not None else f"{member.task}~ridge" for member in with_own_rung(members)
+    ]
     mean = ["mean"] if sum(member.oof is not None for member in members) > 1 else []
     names = ["best", "constant", *heads, *mean, *options.models]
     if options.submit not in names:

@@ -87,10 +87,19 @@ def test_the_base_is_right():
             "stack.t.submit | one of best, constant, mean, lightgbm, ridge, era, part, era~ridge, part~ridge "
             '| "lightgmb" | lightgbm',
         ),
-        ("tasks.era.folds=[0]", "stack.t.members | at least one task trained on all folds | none"),
+        (
+            "tasks.era.folds=[0]",
+            "stack.t.members | at least one task trained on all folds, or table: true for the columns of the table "
+            "alone | none",
+        ),
+        (
+            "data.images=null",
+            "data.images | a pattern, or a column of paths, for pretext jig, pretext two, era, part, which learn from "
+            "pictures | null",
+        ),
         (
             "tasks.mean={kind: onehot, columns: [t]}",
-            "tasks.mean | a name other than best, constant, mean, ridge, lightgbm, which are rungs of the ladder "
+            "tasks.mean | a name other than best, constant, mean, ridge, lightgbm, table, which level 2 uses itself "
             "| mean",
         ),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from jigstack.configs.schema import Folds, Stack
+from jigstack.datasets.files import read_json
 from jigstack.datasets.folds import FoldPlan, make_plan
 from jigstack.datasets.predictions import Predictions
 from jigstack.stacking import stack_target
@@ -101,11 +102,11 @@ class World:
             classes={"era": dict(zip(labels, columns, strict=True))},
         )
 
-    def stack(self, tmp_path, tasks, test=True, **options):
+    def stack(self, tmp_path, tasks, test=True, table=None, **options):
         """`stack_target` on these tasks."""
         return stack_target(
             name="main",
-            options=Stack(**{"target": "target", "models": ["ridge"], **options}),
+            options=Stack(**{"target": "target", "models": ["ridge"], "table": table is not None, **options}),
             predictions={task.task: task for task in tasks},
             truth=self.train,
             plan=self.plan,
@@ -114,7 +115,12 @@ class World:
             seed=0,
             threads=1,
             folder=tmp_path / "stack" / "main",
+            table=table,
         )
+
+    def states(self, tmp_path):
+        """What the last stack wrote about its level-2 models."""
+        return read_json(tmp_path / "stack" / "main" / "model.json")["rungs"]
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ def data(n=120, d=4, k=2, seed=0):
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 0.1, 10.0])
-def test_ridge_matches_sklearn(penalty):
-    x, y, names = data()
+@pytest.mark.parametrize("rows", [120, 3], ids=["more rows than columns", "more columns than rows"])
+def test_ridge_matches_sklearn(penalty, rows):
+    x, y, names = data(rows)
     ours = Ridge(False).fit(x, y, names, {"penalty": [penalty, penalty]})
     twin = make_pipeline(StandardScaler(), SklearnRidge(alpha=penalty * len(x))).fit(x, y)
     new = data(seed=1)[0]
