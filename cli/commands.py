@@ -278,7 +278,7 @@ def check(
 
 @app.command()
 def sample(
-    name: Annotated[str, typer.Argument(help="The data set: emoji.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The data set: emoji or census.", show_default=False)],
     destination: Annotated[
         Path | None, typer.Argument(help="The folder to write; by default data/NAME.", show_default=False)
     ] = None,
@@ -290,6 +290,7 @@ def sample(
     Examples:
       jigstack sample emoji
       jigstack sample emoji elsewhere/emoji
+      jigstack sample census
     """
     with told_plainly(debug):
         from .. import pipeline

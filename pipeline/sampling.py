@@ -11,7 +11,7 @@ def sample(name: str, destination: str | Path | None = None, *, quiet: bool = Fa
     """Get a demo data set; a second call finds it there.
 
     Args:
-        name: emoji.
+        name: emoji or census.
         destination: the folder to write; by default `data/<name>`.
 
     Returns:
@@ -26,17 +26,15 @@ def sample(name: str, destination: str | Path | None = None, *, quiet: bool = Fa
             f"sample: expected one of {', '.join(SAMPLES)}, received {name!r}"
             + (f"; did you mean {near!r}?" if near else "")
         )
-    console = Console(quiet)
+    console, chosen = Console(quiet), SAMPLES[name]
     folder = Path("data") / name if destination is None else Path(destination)
 
     def counted(done: int, total: int) -> None:
-        console.counting(f"{name}: images", done, total)
+        console.counting(f"{name}: {chosen.unit}", done, total)
 
     try:
-        SAMPLES[name](folder, counted)
+        chosen.make(folder, counted)
     except ConnectionError as error:
         raise UserError(str(error)) from error
-    console.say(
-        f"{folder}: ready. Next: jigstack recipes copy quickstart, then jigstack run quickstart.yaml data.root={folder}"
-    )
+    console.say(f"{folder}: ready. Next: {chosen.next.format(folder=folder)}")
     return folder
