@@ -36,7 +36,8 @@ class Decode(Section):
     """Make it square: `squash` the aspect, `pad` with the background, or `crop` the centre."""
     channels: Literal[1, 3] = 3
     window: tuple[float, float] | None = None
-    """Intensities of 16-bit, 32-bit and float pictures that become 0 and 255; such files need it."""
+    """Intensities of 16-bit, 32-bit and float grey pictures and of .npy files other than uint8 that become 0 and 255;
+    such files need it, and `jigstack check` proposes one."""
     background: Annotated[tuple[int, int, int], Field(description="RGB under alpha and padding, 0..255")] = (
         255,
         255,

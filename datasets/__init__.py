@@ -22,6 +22,7 @@ _PUBLIC = {
     "make_plan": ".folds",
     "read_table": ".tables",
     "report_data": ".inspect",
+    "suggest_window": ".windows",
     "unlabelled_images": ".images",
 }
 

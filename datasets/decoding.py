@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..configs.schema import Decode
+from .windows import WIDE_MODES, WindowMissing, is_array, read_array, to_bytes
 
 DAMAGE = (
     OSError,
@@ -24,16 +25,18 @@ DAMAGE = (
     Image.DecompressionBombError,
 )
 """What Pillow raises on damaged files, besides its own errors."""
-_WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_EMPTY = "empty: zero bytes"
 
 
 def decode_image(path: str | os.PathLike[str], size: int, decode: Decode) -> np.ndarray:
-    """Decode a JPEG, PNG, WebP, GIF, BMP or TIFF file, upright and on its background, to a square array.
+    """Decode a JPEG, PNG, WebP, GIF, BMP, TIFF or .npy file, upright and on its background, to a square array.
 
     Rotation by EXIF comes first, then alpha on the background, then the square: alpha is blended before
     pixels are mixed, so that the hidden colour of transparent pixels never shows. Of an animation or a file with
     several pages, the first counts. CMYK becomes RGB without a colour profile. Grey of 16 or 32 bits or of floats is
-    brought to 8 bits by `decode.window`; colour of 16 bits a channel keeps its upper 8, as Pillow reads it.
+    brought to 8 bits by `decode.window`. Colour, or grey with alpha, of 16 bits a channel keeps its upper 8, since
+    Pillow reads no more, and the window does nothing to it: where the lower 8 matter, save it as .npy. A .npy file
+    holds (H, W), (1, H, W), (3, H, W), (H, W, 1) or (H, W, 3) numbers, row 0 the top; all but uint8 need the window.
 
     Args:
         path: the file.
@@ -44,29 +47,48 @@ def decode_image(path: str | os.PathLike[str], size: int, decode: Decode) -> np.
         Array (C, H, W) uint8, RGB or luminance (ITU-R 601).
 
     Raises:
-        ValueError: the file is absent, empty, truncated or damaged, or has more than 8 bits a pixel and there is no
-            window.
+        WindowMissing: other than 8-bit values, and no window.
+        ValueError: the file is absent, empty, truncated or damaged, or holds values that are not finite.
     """
     try:
-        with Image.open(path) as image:
-            if image.format == "JPEG":
-                # libjpeg halves its scale while decoding: several times as fast. Asking for twice the target
-                # leaves the last reduction to the antialiased filter below, as for any other file.
-                image.draft(None, _enough(image.size, size, decode.fit))
-            ImageOps.exif_transpose(image, in_place=True)
-            flat = _flatten(_windowed(image, decode) if image.mode in _WIDE_MODES else image, decode)
-            square = _square(flat, size, decode)
+        flat = _read_array(path, decode) if is_array(path) else _read_image(path, size, decode)
+        square = _square(flat, size, decode)
+    except WindowMissing:
+        raise
     except FileNotFoundError:
         raise ValueError("missing: there is no such file") from None
     except UnidentifiedImageError:
-        empty = os.path.getsize(path) == 0  # noqa: PTH202 (path may be text)
-        raise ValueError("empty: zero bytes" if empty else "broken: not an image that Pillow knows") from None
+        raise ValueError(_EMPTY if _is_empty(path) else "broken: not an image that Pillow knows") from None
     except DAMAGE as error:
-        raise ValueError(f"broken: {error}") from error
+        raise ValueError(_EMPTY if _is_empty(path) else f"broken: {error}") from error
     pixels = np.asarray(square)  # (H, W) or (H, W, C)
     if decode.channels == 1:
         return pixels[None]  # (1, H, W)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (3, H, W)
+
+
+def _read_image(path: str | os.PathLike[str], size: int, decode: Decode) -> Image.Image:
+    """What Pillow reads, upright, of mode L or RGB."""
+    with Image.open(path) as image:
+        if image.format == "JPEG":
+            # libjpeg halves its scale while decoding: several times as fast. Asking for twice the target
+            # leaves the last reduction to the antialiased filter below, as for any other file.
+            image.draft(None, _enough(image.size, size, decode.fit))
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode not in WIDE_MODES:
+            return _flatten(image, decode)
+        pixels = to_bytes(np.asarray(image), decode.window, f"mode {image.mode}")
+        return _flatten(Image.fromarray(pixels), decode)
+
+
+def _read_array(path: str | os.PathLike[str], decode: Decode) -> Image.Image:
+    values = read_array(path)  # (H, W) or (H, W, 3)
+    pixels = to_bytes(values, decode.window, str(values.dtype))
+    return _flatten(Image.fromarray(np.ascontiguousarray(pixels)), decode)
+
+
+def _is_empty(path: str | os.PathLike[str]) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) == 0  # noqa: PTH113, PTH202 (path may be text)
 
 
 def _enough(size: tuple[int, int], side: int, fit: str) -> tuple[int, int]:
@@ -75,21 +97,6 @@ def _enough(size: tuple[int, int], side: int, fit: str) -> tuple[int, int]:
         scale = 2 * side / max(size)
         return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
     return 2 * side, 2 * side
-
-
-def _windowed(image: Image.Image, decode: Decode) -> Image.Image:
-    """Grey of 8 bits: the intensities of the window, the rest cut off."""
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("intensities that are not finite: replace them in the file")
-    if decode.window is None:
-        low, high = values.min(), values.max()
-        raise ValueError(
-            f"more than 8 bits a pixel (mode {image.mode}, intensities {low:g} to {high:g}): say which become black "
-            f"and white, for example data.decode.window: [{low:g}, {high if high > low else low + 1:g}]"
-        )
-    low, high = decode.window
-    return Image.fromarray(((values - low) / (high - low) * 255).clip(0, 255).round().astype(np.uint8))
 
 
 def _flatten(image: Image.Image, decode: Decode) -> Image.Image:

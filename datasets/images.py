@@ -28,8 +28,8 @@ __all__ = [
     "unlabelled_images",
 ]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-_LAYOUT = 1  # part of every key: raise it when the same file would decode to other pixels
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy")
+_LAYOUT = 2  # part of every key: raise it when the same file would decode to other pixels
 _BLOCK = 4096  # images handed to the threads at a time, so that a million waiting jobs need no memory
 
 Progress = Callable[[int, int], None]

@@ -13,6 +13,7 @@ from .folds import FoldPlan
 from .images import ImageStore
 from .metadata import Kind, check_metadata
 from .tables import Table, check_tables
+from .windows import NOT_BYTES, suggest_window
 
 _UNEQUAL = 2.0  # folds whose sizes differ by more than this factor are pointed out
 
@@ -56,8 +57,8 @@ def inspect_data(
 
     Returns:
         Findings, errors first. Besides those of `check_tables`: `images-missing`, `images-empty`, `images-broken`,
-        `rows-without-image`, `duplicates-across-folds`, `duplicates-in-train`, `duplicates-of-test`,
-        `duplicates-differ`, `folds-unequal`, `stratum-absent`, `rows-never-validated`.
+        `images-without-window`, `rows-without-image`, `duplicates-across-folds`, `duplicates-in-train`,
+        `duplicates-of-test`, `duplicates-differ`, `folds-unequal`, `stratum-absent`, `rows-never-validated`.
     """
     findings = check_tables(train, test)
     if store is not None:
@@ -129,6 +130,7 @@ def check_images(
                 )
             )
         imageless += unnamed
+    findings += _without_window(store)
     known = set(store.ids)
     for table in (train, test):
         imageless += [name for name in (() if table is None else table.ids) if name not in known]
@@ -144,14 +146,42 @@ def check_images(
         )
     rows = np.array([name not in extra for name in store.ids], dtype=bool)
     if not (store.readable & rows).any():
+        way_out = "Check data.images and data.root."
+        if any(finding.code == "images-without-window" for finding in findings):
+            way_out = "Set data.decode.window."
         findings.append(
             Finding(
                 "no-images",
                 "error",
-                f"none of the {int(rows.sum())} images of the rows can be read. Check data.images and data.root.",
+                f"none of the {int(rows.sum())} images of the rows can be read. {way_out}",
             )
         )
     return findings
+
+
+def _without_window(store: ImageStore) -> list[Finding]:
+    """Pictures of other than 8-bit values that no window brings to 8 bits, and the line to write."""
+    bad = [name for name, problem in store.problems.items() if problem.startswith(NOT_BYTES)]
+    if not bad:
+        return []
+    paths = store.paths[store.rows(bad)]
+    try:
+        low, high = (repr(end).removesuffix(".0") for end in suggest_window(paths.tolist()))
+        proposal = (
+            f"Write data.decode.window: [{low}, {high}], the 0.1 and 99.9 percentiles of a sample of these files; on "
+            f"the command line data.decode.window=[{low},{high}]."
+        )
+    except ValueError:  # changed since they were decoded
+        proposal = "Write data.decode.window: [low, high]."
+    return [
+        Finding(
+            "images-without-window",
+            "warning",
+            f"{len(bad)} images hold other than 8-bit values, and nothing says which become black and white "
+            f"({name_some(bad)}; the first: {paths[0]}). Training skips these rows. {proposal}",
+            tuple(bad),
+        )
+    ]
 
 
 def check_duplicates(

@@ -18,6 +18,7 @@ from .folds import FoldPlan
 from .images import ImageStore
 from .onehot import class_label
 from .tables import Table
+from .windows import is_array, read_array
 
 Kind = Literal["number", "class"]
 SMALLEST_GAIN = 0.05
@@ -43,10 +44,14 @@ def read_metadata(store: ImageStore, rows: np.ndarray) -> pd.DataFrame:
         path = store.paths[row]
         size = os.path.getsize(path)  # noqa: PTH202 (a text)
         try:
-            with Image.open(path) as image:
-                width, height = image.size
-                form, mode, exif = str(image.format), image.mode, bool(image.getexif())
-        except DAMAGE:  # decoded otherwise, as .npy files are
+            if is_array(path):
+                array = read_array(path)
+                (height, width), form, mode, exif = array.shape[:2], "npy", str(array.dtype), False
+            else:
+                with Image.open(path) as image:
+                    width, height = image.size
+                    form, mode, exif = str(image.format), image.mode, bool(image.getexif())
+        except DAMAGE:
             return (np.nan, np.nan, np.nan, size, np.nan, -1, -1, 0)
         return (width, height, width / height, size, size / (width * height), _code(form), _code(mode), exif)
 

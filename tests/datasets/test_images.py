@@ -81,6 +81,21 @@ def test_globs_find_images_once_and_pass_over_other_files(tmp_path: Path):
         glob_images(["b/*.png"], tmp_path)
 
 
+def test_globs_find_arrays_and_a_store_holds_them_beside_other_files(tmp_path: Path):
+    _, png = _photos(tmp_path / "a", 1)
+    array = np.linspace(-80, 0, 40, dtype=np.float16).reshape(5, 8)
+    np.save(tmp_path / "a" / "spec.npy", array)
+    paths = [str(path) for path in glob_images(["a"], tmp_path)]
+    assert paths == [*png, str(tmp_path / "a" / "spec.npy")]
+    decode = Decode(window=(-80, 0))
+    store = build_store(["photo", "spec"], paths, tmp_path / "store", 16, decode)
+    assert store.readable.all()
+    np.testing.assert_array_equal(store.gather(np.array([1]))[0].numpy(), decode_image(paths[1], 16, decode))
+    np.save(tmp_path / "a" / "spec.npy", array[::-1])
+    turned = build_store(["photo", "spec"], paths, tmp_path / "store", 16, decode)
+    assert turned.key != store.key and turned.digests[0] == store.digests[0]
+
+
 def test_an_image_reached_by_a_row_and_by_a_glob_is_not_added_twice(tmp_path: Path):
     _photos(tmp_path / "a", 3)
     (tmp_path / "link.png").symlink_to(tmp_path / "a" / "1.png")

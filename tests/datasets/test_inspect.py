@@ -1,9 +1,11 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from jigstack.configs.schema import Decode, Folds
 from jigstack.datasets.findings import Finding
 from jigstack.datasets.folds import make_plan
@@ -59,6 +61,43 @@ def test_rows_without_an_image_are_named(tmp_path: Path):
     assert found["rows-without-image"].ids == ("b",)
     absent = _by_code(inspect_data(_table(list("az")), None, _store(tmp_path, {"a": 1})))
     assert absent["rows-without-image"].ids == ("z",)
+
+
+def _arrays(tmp_path: Path, n: int) -> tuple[list[str], list[str]]:
+    """Spectrograms in decibels, each of its own range."""
+    for i in range(n):
+        np.save(tmp_path / f"{i}.npy", np.linspace(-80, i, 64, dtype=np.float16).reshape(8, 8))
+    return [str(i) for i in range(n)], [str(tmp_path / f"{i}.npy") for i in range(n)]
+
+
+def test_a_missing_window_is_told_with_the_line_to_write_and_that_line_works(tmp_path: Path):
+    ids, paths = _arrays(tmp_path, 6)
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    ids, paths = [*ids, "x"], [*paths, str(tmp_path / "x.png")]
+    found = _by_code(
+        inspect_data(_table(ids), None, build_store(ids, paths, tmp_path / "store", 8, Decode()))
+    )
+    assert set(found) == {"images-without-window"}
+    finding = found["images-without-window"]
+    assert finding.ids == tuple("012345") and finding.severity == "warning"
+    assert "6 images hold other than 8-bit values" in finding.message and paths[0] in finding.message
+    override = re.search(r"on the command line (data.decode.window=\S+)\.$", finding.message)
+    assert override is not None and override[1].startswith("data.decode.window=[-80,")
+    key, _, value = override[1].partition("=")
+    decode = Decode.model_validate({key.rpartition(".")[2]: yaml.safe_load(value)})
+    assert inspect_data(_table(ids), None, build_store(ids, paths, tmp_path / "store", 8, decode)) == []
+
+
+def test_where_every_image_lacks_a_window_the_error_says_so(tmp_path: Path):
+    ids, paths = _arrays(tmp_path, 3)
+    store = build_store(ids, paths, tmp_path / "store", 8, Decode())
+    error, warning = inspect_data(_table(ids), None, store)
+    assert error.code == "no-images" and error.message.endswith("can be read. Set data.decode.window.")
+    assert warning.code == "images-without-window"
+    for path in paths:
+        Path(path).unlink()
+    _, warning = inspect_data(_table(ids), None, store)
+    assert warning.message.endswith("Write data.decode.window: [low, high].")
 
 
 def test_no_readable_image_is_an_error_and_stands_first(tmp_path: Path):

@@ -47,6 +47,21 @@ def test_headers_are_read_as_they_are(made: tuple[ImageStore, np.ndarray]):
     assert found["bytes"].tolist() == [Path(path).stat().st_size for path in store.paths]
 
 
+def test_the_header_of_an_array_is_its_shape_and_type(tmp_path: Path):
+    arrays = {
+        "a": np.zeros((8, 12), np.uint8),
+        "b": np.zeros((3, 6, 9), np.uint8),
+        "c": np.zeros((8, 12), np.float32),
+    }
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    paths = [str(tmp_path / f"{name}.npy") for name in arrays]
+    store = build_store(list(arrays), paths, tmp_path / "store", 8, Decode(window=(0, 1)))
+    found = read_metadata(store, np.arange(3))
+    assert found[["height", "width"]].to_numpy().tolist() == [[8, 12], [6, 9], [8, 12]]
+    assert len(set(found["format"])) == 1 and len(set(found["mode"])) == 2
+
+
 def test_a_target_that_follows_the_width_is_told_with_the_figures(made: tuple[ImageStore, np.ndarray]):
     store, widths = made
     noise = np.random.default_rng(1).normal(0, 0.3, N)
