@@ -57,6 +57,14 @@ class DateOptions(Options):
     invalid: Literal["error", "missing"] = "error"
     """What to do with values that are no dates of the range: stop and name them, or name and leave them out."""
 
+    @model_validator(mode="after")
+    def _a_range(self) -> "DateOptions":
+        if not self.earliest < self.latest:
+            raise ValueError(
+                f"earliest before latest, which are {self.earliest:g} and {self.latest:g}; both are fractional years"
+            )
+        return self
+
 
 class Word2vecOptions(Options):
     """A head of the mean vector of a row's names, embedded by word2vec over all labelled rows."""

@@ -108,6 +108,22 @@ def test_a_reference_that_leads_nowhere_is_told(flag: str, told: str):
     assert complaint(flag) == told
 
 
+@pytest.mark.parametrize(
+    ("limits", "years"),
+    [
+        ("{earliest: 1950, latest: 1900}", "1950 and 1900"),
+        ("{earliest: 2200}", "2200 and 2200"),
+        ("{latest: 0.5}", "1 and 0.5"),
+    ],
+)
+def test_the_years_of_a_date_must_rise(limits: str, years: str):
+    date = "tasks.era={kind: date, columns: [t], init: jig, options: %s}"
+    assert complaint(date % limits).startswith(
+        f"tasks.era.options | earliest before latest, which are {years}; both are fractional years | "
+    )
+    load_config(BASE, [date % "{earliest: 1900, latest: 1900.5}"])
+
+
 def test_a_board_whose_tiles_are_too_small_is_told():
     assert complaint("pretext.jig.options.grid=5", "pretext.jig.size=47") == (
         "pretext.0.size | at least 48 pixels, so that each tile of a 5 x 5 board with a gap of 2 keeps 8 | 47"
