@@ -166,7 +166,11 @@ class Training:
             self.history.append(asdict(record))
 
     def resume(self, path: Path, key: str) -> bool:
-        """Go on from a checkpoint of the same work; False if there is none."""
+        """Go on from a checkpoint of the same work; False if there is none.
+
+        Raises:
+            ValueError: the file is damaged or lacks a part, as another version may have written it; it stays as it is.
+        """
         if not path.exists():
             return False
         try:
@@ -175,6 +179,12 @@ class Training:
             raise ValueError(
                 f"{path}: expected a checkpoint, received a damaged file ({error}); remove it to start this stage anew"
             ) from error
+        if missing := _missing(state):
+            raise ValueError(
+                f"{path}: expected a checkpoint of this version, received one without {', '.join(missing)}, which "
+                "another version wrote; go on with that version, or remove the file to train this stage anew (finished "
+                "stages stay)"
+            )
         if state["key"] != key:
             return False
         self.method.load_state_dict(state["method"])
@@ -281,6 +291,18 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
             if interrupted or (done and stop()):
                 return
             started, begun_at, loading = time.perf_counter(), training.step, 0.0
+
+
+def _missing(state: Any) -> list[str]:
+    """The parts that `Training.save` writes and a checkpoint lacks."""
+    state = state if isinstance(state, dict) else {}
+    loop = state.get("loop")
+    wanted = ["key", "method", "ema", "optimiser", "learning"]
+    return [name for name in wanted if name not in state] + [
+        f"loop.{name}"
+        for name in ("step", "sums", "seconds", "history")
+        if not isinstance(loop, dict) or name not in loop
+    ]
 
 
 def _read(unread: list[dict[str, Tensor]], training: Training) -> None:

@@ -120,6 +120,28 @@ def test_a_checkpoint_of_other_work_is_not_continued(tmp_path: Path):
     assert not fresh.resume(tmp_path / "nothing.ckpt", "another key")
 
 
+@pytest.mark.parametrize("part", ["key", "ema", "learning", "loop.history"])
+def test_a_checkpoint_that_lacks_a_part_is_refused_with_a_way_out_and_stays(tmp_path: Path, part: str):
+    path = tmp_path / "last.ckpt"
+    start().save(path, "key")
+    state = torch.load(path, weights_only=True)
+    holder = state["loop"] if part.startswith("loop.") else state
+    del holder[part.removeprefix("loop.")]
+    torch.save(state, path)
+    written, fresh = path.read_bytes(), start()
+    before = {name: value.clone() for name, value in fresh.method.state_dict().items()}
+    with pytest.raises(ValueError, match=rf"last.ckpt: expected .* without {part}, .* remove the file"):
+        fresh.resume(path, "key")
+    assert path.read_bytes() == written and fresh.step == 0
+    assert all(torch.equal(before[name], value) for name, value in fresh.method.state_dict().items())
+
+
+def test_a_file_that_holds_no_mapping_is_no_checkpoint(tmp_path: Path):
+    torch.save([1, 2], tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match="without key, method, ema, optimiser, learning, loop.step"):
+        start().resume(tmp_path / "last.ckpt", "key")
+
+
 def test_every_epoch_shows_each_row_at_most_once_in_another_order():
     training = start(epochs=2)
     list(fit(training, Points(42)))
