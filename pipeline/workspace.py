@@ -76,8 +76,10 @@ class Workspace:
         )
         self.test = read_table([root / name for name in data.test], data.id) if data.test else self._no_rows()
         if smoke:
+            all_ids = {*self.train.ids, *self.test.ids}
             self.train = _some_rows(self.train, config.folds.group, SMOKE_ROWS["train"])
             self.test = _some_rows(self.test, None, SMOKE_ROWS["test"])
+            self.train = _unlisted(self.train, all_ids.difference(self.train.ids, self.test.ids))
         overlap = np.intersect1d(self.train.ids, self.test.ids)
         if len(overlap):
             raise UserError(
@@ -368,3 +370,10 @@ def _some_rows(table: Table, group: str | None, count: int) -> Table:
         kept.add(name)
         total += sizes[name]
     return dataclasses.replace(table, frame=table.frame[groups.isin(kept).to_numpy()])
+
+
+def _unlisted(table: Table, ids: set[str]) -> Table:
+    """Lists without the rows of some ids; those of ids that no table ever had stay, for `check_tables` to name."""
+    return dataclasses.replace(
+        table, lists={name: rows[~rows["id"].isin(list(ids))] for name, rows in table.lists.items()}
+    )

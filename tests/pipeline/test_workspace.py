@@ -1,13 +1,18 @@
-"""What a run reads: tables without pictures, and the columns that stand for features."""
+"""What a run reads: tables without pictures, the columns that stand for features, and the rows of a short trial."""
 
+import shutil
 from pathlib import Path
 
 import jigstack
 import numpy as np
 import pandas as pd
 import pytest
+from jigstack.configs import load_config
 from jigstack.configs.errors import UserError
 from jigstack.datasets.files import read_json
+from jigstack.datasets.tables import check_tables
+from jigstack.pipeline import workspace as module
+from jigstack.pipeline.workspace import Workspace
 
 
 @pytest.fixture
@@ -53,9 +58,7 @@ def test_tables_without_pictures_go_to_a_submission(clinic: Path, capsys: pytest
     assert "90 train rows, 30 test rows, no images" in capsys.readouterr().out
     assert result.computed == ["stack/cost", "stack/ill"]
     resolved = (result.path / "config.yaml").read_text()
-    assert jigstack.load_config(result.path / "config.yaml").data.columns == ["age", "noise", "city"], (
-        resolved
-    )
+    assert load_config(result.path / "config.yaml").data.columns == ["age", "noise", "city"], resolved
     ladder = result.ladders["cost"]
     assert ladder.rungs[-1].nested < 0.5 * ladder.rungs[0].nested
     assert result.submission is not None
@@ -74,7 +77,7 @@ def test_check_looks_at_tables_without_pictures(clinic: Path, capsys: pytest.Cap
 
 def test_columns_are_named_or_matched_by_patterns(clinic: Path):
     result = jigstack.run(config(clinic, columns=["a*", "city", "age"]), quiet=True)
-    assert jigstack.load_config(result.path).data.columns == ["age", "city"]
+    assert load_config(result.path).data.columns == ["age", "city"]
     names = read_json(result.path / "stack" / "cost" / "model.json")["readable"]
     assert list(names.values()) == ["age", "city = Kyoto", "city = Lima", "city = Oslo"]
 
@@ -135,3 +138,25 @@ def test_table_columns_join_the_heads_of_pictures_and_no_training_is_done_again(
         < 0.3
         < {rung.name: rung.nested for rung in first.ladders["target"].rungs}["ridge"]
     )
+
+
+def test_a_smoke_run_asks_no_list_for_the_rows_it_left_out_itself(
+    make_config, museum: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """But an id that no table ever had is still told."""
+    for rows in ("train", "test"):
+        monkeypatch.setitem(module.SMOKE_ROWS, rows, 10)
+    root = Path(shutil.copytree(museum, tmp_path / "listed"))
+    ids = [
+        *pd.read_csv(root / "train.csv", dtype=str)["id"],
+        *pd.read_csv(root / "test.csv", dtype=str)["id"],
+    ]
+    listed = pd.DataFrame({"id": [*ids, "nobody"], "name": "red"})
+    listed.to_csv(root / "tags.csv", index=False)
+    data = make_config()["data"] | {"root": str(root), "lists": {"tags": "tags.csv"}}
+    workspace = Workspace(load_config(make_config(data=data)), smoke=True)
+    kept = [*workspace.train.ids, *workspace.test.ids]
+    assert 20 <= len(kept) < 30
+    assert set(workspace.train.lists["tags"]["id"]) == {*kept, "nobody"}
+    found = {finding.code: finding.ids for finding in check_tables(workspace.train, workspace.test)}
+    assert found == {"list-ids-unknown": ("nobody",)}

@@ -138,7 +138,7 @@ def test_a_checkpoint_that_lacks_a_part_is_refused_with_a_way_out_and_stays(tmp_
 
 def test_a_file_that_holds_no_mapping_is_no_checkpoint(tmp_path: Path):
     torch.save([1, 2], tmp_path / "last.ckpt")
-    with pytest.raises(ValueError, match="without key, method, ema, optimiser, learning, loop.step"):
+    with pytest.raises(ValueError, match=r"without key, method, ema, optimiser, learning, loop.step"):
         start().resume(tmp_path / "last.ckpt", "key")
 
 
