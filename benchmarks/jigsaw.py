@@ -1,11 +1,13 @@
-"""What batched boards are worth: our jigsaw against a Pillow loop that makes the same boards.
+"""What batched boards are worth: our jigsaw against a Pillow loop that makes the same boards; and what `tiles` cost.
 
 Paired and interleaved: each round times both ways one after the other, in changing order, on the same machine state;
 reported are the median of the rounds' ratios and their spread. Both ways crop, resize bilinearly, flip or turn,
 jitter, drop colours, normalise and lay out the same boards from the same draws (checked before timing). Pillow
 anti-aliases and rounds to whole pixel values; we do neither.
 
-A training step is nearly all network, so that its ratio cannot be large: it is here to say how large it is.
+A training step is nearly all network, so that its ratio cannot be large: it is here to say how large it is. The case
+`tiles` is a step of the pretext `tiles` against a step of the boards, on the same pictures: its network sees T small
+tiles in place of one board.
 
     python benchmarks/jigsaw.py --rounds 7 --threads 2 --out jigsaw.json
 """
@@ -16,16 +18,18 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jigstack.backbones import TimmBackbone
-from jigstack.configs.pretext import JigsawOptions
+from jigstack.configs.pretext import JigsawOptions, TilesOptions
 from jigstack.pretext.boards import random_permutations
 from jigstack.pretext.cutting import RATIO
 from jigstack.pretext.jigsaw import Jigsaw
+from jigstack.pretext.tiles import Tiles
 from jigstack.training.augment import random_boxes
 from jigstack.training.draws import uniform
 from PIL import Image
@@ -94,22 +98,22 @@ def check_same(jigsaw: Jigsaw, batch: Tensor) -> float:
 
 
 def paired(
-    ours: Callable[[], object], theirs: Callable[[], object], rounds: int, clock: str
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int, clock: str, other: str = "pillow"
 ) -> Mapping[str, Any]:
     """Seconds of both in each round, one after the other, in changing order, after a warm-up."""
-    seconds: dict[str, list[float]] = {"ours": [], "pillow": []}
-    ways = {"ours": ours, "pillow": theirs}
+    ways = {"ours": ours, other: theirs}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()
     for number in range(rounds):
-        for name in ("ours", "pillow") if number % 2 else ("pillow", "ours"):
+        for name in list(ways) if number % 2 else reversed(ways):
             start = CLOCKS[clock]()
             ways[name]()
             seconds[name].append(CLOCKS[clock]() - start)
-    ratios = [b / a for a, b in zip(seconds["ours"], seconds["pillow"], strict=True)]
+    ratios = [b / a for a, b in zip(seconds["ours"], seconds[other], strict=True)]
     return {
         "ours_per_s": BATCH / statistics.median(seconds["ours"]),
-        "pillow_per_s": BATCH / statistics.median(seconds["pillow"]),
+        f"{other}_per_s": BATCH / statistics.median(seconds[other]),
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
@@ -141,23 +145,33 @@ def boards_case(size: int, rounds: int, clock: str, repeats: int = 5) -> dict[st
 def step_case(size: int, rounds: int, clock: str) -> dict[str, Any]:
     """A whole training step: boards, forward, backward, AdamW, of one network in fp32."""
     jigsaw, batch = make(size)
-    optimiser = torch.optim.AdamW(jigsaw.parameters(), lr=1e-3)
+    pillow = partial(pillow_views, jigsaw)
+    both = stepping(jigsaw, jigsaw.views, batch), stepping(jigsaw, pillow, batch)
+    return {"case": "step", "size": size, **paired(*both, rounds, clock)}
 
-    def step(views: Callable[..., dict[str, Tensor]], generator: torch.Generator) -> None:
+
+def tiles_case(size: int, rounds: int, clock: str) -> dict[str, Any]:
+    """The same step of the tiles and of the boards of equal pictures."""
+    jigsaw, batch = make(size)
+    options = TilesOptions()
+    tiles = Tiles(TimmBackbone("resnet18", 3, Tiles.input_size(options, size)), options, size)
+    both = stepping(tiles, tiles.views, batch), stepping(jigsaw, jigsaw.views, batch)
+    return {"case": "tiles", "size": size, **paired(*both, rounds, clock, "boards")}
+
+
+def stepping(method: Any, views: Callable[..., dict[str, Tensor]], batch: Tensor) -> Callable[[], None]:
+    """A training step as a function, with draws and an optimiser of its own."""
+    optimiser = torch.optim.AdamW(method.parameters(), lr=1e-3)
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
         drawn = views(batch, generator)
-        loss = jigsaw.loss(jigsaw(drawn), drawn)["loss"]
+        loss = method.loss(method(drawn), drawn)["loss"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
 
-    generator = torch.Generator().manual_seed(0)
-    result = paired(
-        lambda: step(jigsaw.views, generator),
-        lambda: step(lambda *a: pillow_views(jigsaw, *a), generator),
-        rounds,
-        clock,
-    )
-    return {"case": "step", "size": size, **result}
+    return step
 
 
 def make(size: int) -> tuple[Jigsaw, Tensor]:
@@ -179,19 +193,20 @@ def main() -> None:
         default="wall",
         help="cpu: processor seconds, with --threads 1 the fairer measure on a machine that others use too",
     )
-    parser.add_argument("--cases", nargs="+", choices=["boards", "step"], default=["boards", "step"])
+    measures = {"boards": boards_case, "step": step_case, "tiles": tiles_case}
+    parser.add_argument("--cases", nargs="+", choices=list(measures), default=list(measures))
     parser.add_argument("--out", type=Path, help="a JSON file for all figures")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    measures = {"boards": boards_case, "step": step_case}
     cases = [measures[case](size, chosen.rounds, chosen.clock) for case in chosen.cases for size in (64, 96)]
     print(
         f"batch {BATCH}, {chosen.threads} threads, {chosen.rounds} rounds; images a second, median of the ratios"
     )
-    print(f"{'case':8} {'px':>4} {'ours':>8} {'Pillow':>8} {'ratio':>7}   spread   (images a second)")
+    print(f"{'case':8} {'px':>4} {'ours':>8} {'other':>8}         {'ratio':>7}   spread   (images a second)")
     for case in cases:
+        other = "boards" if case["case"] == "tiles" else "pillow"
         print(
-            f"{case['case']:8} {case['size']:4d} {case['ours_per_s']:8.0f} {case['pillow_per_s']:8.0f} "
+            f"{case['case']:8} {case['size']:4d} {case['ours_per_s']:8.1f} {case[f'{other}_per_s']:8.1f} {other} "
             f"{case['ratio']:6.2f}x   {case['ratio_min']:.2f}..{case['ratio_max']:.2f}"
         )
     if chosen.out is not None:
