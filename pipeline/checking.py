@@ -11,7 +11,7 @@ from ..configs import Config, load_config
 from ..datasets.inspect import DataReport, class_balance, report_data
 from ..datasets.metadata import Kind
 from .console import Console, duration
-from .curves import draw, schedules
+from .curves import draw, marks, schedules
 from .estimate import Estimate, estimate
 from .finder import find_rates
 from .ladders import aligned
@@ -88,9 +88,11 @@ def check(
         console.say(line)
     stages = Stages(workspace)
     cost = estimate(stages, list(stages))
-    for heading, values in schedules(stages):
-        console.say(f"\nlearning rate of {heading}")
-        _curve(console, values)
+    for curve in schedules(stages):
+        console.say(f"\nlearning rate of {curve.heading}")
+        _curve(console, curve.rates)
+        if curve.note:
+            console.say(f"   {marks(curve.marked, len(curve.rates))}\n  {curve.note}")
     console.say("\ncost of a whole run on this machine:")
     for name, seconds in cost.seconds.items():
         console.say(f"  {name}: {duration(seconds)}")

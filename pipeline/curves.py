@@ -1,10 +1,16 @@
 """Curves drawn in the terminal."""
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+from ..configs.schema import Pretext, Task
 from ..training.fit import FitOptions
+from ..transfer.network import frozen_stages, thawed_stages
+from .preflight import untrained
 from .stages import Stages
+from .workspace import Workspace
 
 BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " .:-=+*#%"
 WIDTH, HEIGHT = 60, 5
@@ -32,9 +38,7 @@ def draw(
     """
     if not values:
         raise ValueError("values: expected at least one, received none")
-    columns = min(width, len(values))
-    edges = [round(column * len(values) / columns) for column in range(columns + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(_edges(len(values), width))]
     low, high = min(0.0, *means), max(0.0, *means)
     signs = PLAIN if plain else BLOCKS
     steps = len(signs) - 1
@@ -45,23 +49,99 @@ def draw(
     ]
 
 
-def schedules(stages: Stages) -> Iterator[tuple[str, list[float]]]:
+def marks(points: Iterable[int], count: int, width: int = WIDTH) -> str:
+    """The line below a drawing of `count` values: `^` under every column that holds one of the points, 0 to count - 1.
+
+    Example:
+        >>> marks([0, 3], 4)
+        '^  ^'
+    """
+    edges = _edges(count, width)
+    columns = {bisect_right(edges, point) - 1 for point in points}
+    return "".join("^" if column in columns else " " for column in range(max(columns, default=-1) + 1))
+
+
+def _edges(count: int, width: int) -> list[int]:
+    """Where the share of each column of a drawing begins, and the end of the last."""
+    columns = min(width, count)
+    return [round(column * count / columns) for column in range(columns + 1)]
+
+
+Thaw = tuple[int, tuple[str, ...]]
+"""An epoch, counted from 0, and the stages that begin to learn with it."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The learning rates of one kind of training.
+
+    Attributes:
+        heading: whose they are, and their shape in words.
+        rates: one an update.
+        marked: the updates with which stages thaw.
+        note: what thaws there; empty without `unfreeze`.
+    """
+
+    heading: str
+    rates: list[float]
+    marked: list[int]
+    note: str
+
+
+def schedules(stages: Stages) -> Iterator[Curve]:
     """The learning rate of every update of every kind of training, those of equal curves under one heading."""
     workspace = stages.workspace
-    rows = {network.name: len(workspace.plan.train_ids(0)) for network in stages.networks}
-    trainings = [(f"pretrain/{each.name}", each, len(workspace.paths)) for each in workspace.config.pretext]
-    trainings += [(f"finetune/{each.name}", each.shared, rows[each.name]) for each in stages.networks]
-    headings: dict[tuple[FitOptions, int], list[str]] = {}
-    for name, shared, count in trainings:
+    trainings: list[tuple[str, Pretext | Task, int, tuple[Thaw, ...]]] = [
+        *((f"pretrain/{each.name}", each, len(workspace.paths), ()) for each in workspace.config.pretext),
+        *(
+            (
+                f"finetune/{each.name}",
+                each.shared,
+                len(workspace.plan.train_ids(0)),
+                thaws(workspace, each.shared),
+            )
+            for each in stages.networks
+        ),
+    ]
+    headings: dict[tuple[FitOptions, int, tuple[Thaw, ...]], list[str]] = {}
+    for name, shared, count, thawing in trainings:
         options = FitOptions.of(shared)
         batches = max(1, count // options.batch)
         updates = options.epochs * -(-batches // options.accumulate)
-        headings.setdefault((options, updates), []).append(name)
-    for (options, updates), names in headings.items():
+        headings.setdefault((options, updates, thawing), []).append(name)
+    for (options, updates, thawing), names in headings.items():
         schedule = options.schedule
         restarts = f", {schedule.restarts} restarts" if schedule.restarts else ""
         heading = (
             f"{', '.join(names)}: {schedule.shape}{restarts}, peak {schedule.peak:g}, about {updates:,} updates in "
             f"{options.epochs} epochs"
         )
-        yield heading, [schedule.rate(step, updates) for step in range(updates)]
+        rates = [schedule.rate(step, updates) for step in range(updates)]
+        marked = [epoch * updates // options.epochs for epoch, _ in thawing]
+        yield Curve(heading, rates, marked, _note(thawing))
+
+
+def thaws(workspace: Workspace, task: Task) -> tuple[Thaw, ...]:
+    """When the stages of a task's backbone begin to learn; empty if they learn from the first step."""
+    if task.unfreeze is None:
+        return ()
+    backbone = untrained(workspace, task)
+    frozen = frozen_stages(backbone, task.freeze)
+    stages = [stage for stage in backbone.stages() if stage not in frozen]
+    found: list[Thaw] = []
+    still = len(stages)  # below this one they do not learn yet
+    for epoch in range(task.epochs):
+        now = len(stages) - thawed_stages(epoch, len(stages), task.unfreeze)
+        if now < still:
+            found.append((epoch, tuple(stages[now:still])))
+        still = now
+    return tuple(found)
+
+
+def _note(thawing: Sequence[Thaw]) -> str:
+    if not thawing:
+        return ""
+    first = thawing[0][0]
+    alone = "epoch 1" if first == 1 else f"epochs 1 to {first}"
+    later = "; ".join(f"from epoch {epoch + 1} also {' '.join(stages)}" for epoch, stages in thawing)
+    return f"^ the heads alone in {alone}; {later}"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pandas as pd
 import torch
 
-from ..backbones import build_backbone
+from ..backbones import TimmBackbone, build_backbone
 from ..configs.errors import UserError, closest
-from ..configs.schema import Stack
+from ..configs.schema import Stack, Task
 from ..stacking.columns import TABLE
 from ..stacking.problem import Problem
 from ..stacking.sample import Sample
@@ -114,13 +114,18 @@ def _repeats(workspace: Workspace) -> Iterator[str]:
             yield f"{key}: expected each name once, received {', '.join(twice)} more often"
 
 
+def untrained(workspace: Workspace, task: Task) -> TimmBackbone:
+    """The backbone of a task with random weights, to ask for its stages and what it can take."""
+    backbone = workspace.config.backbones[task.backbone].model_copy(update={"weights": None})
+    return build_backbone(backbone, workspace.config.data.decode.channels, task.size)
+
+
 def _freezing(workspace: Workspace) -> Iterator[str]:
     """Stages that the backbone does not have, and stages that would thaw after the last epoch."""
     for name, task in workspace.config.tasks.items():
         if isinstance(task.freeze, str) and task.unfreeze is None:
             continue
-        backbone = workspace.config.backbones[task.backbone].model_copy(update={"weights": None})
-        built = build_backbone(backbone, workspace.config.data.decode.channels, task.size)
+        built = untrained(workspace, task)
         try:
             frozen = frozen_stages(built, task.freeze)
         except ValueError as error:
@@ -148,13 +153,12 @@ def _sizes(workspace: Workspace) -> Iterator[str]:
     for name, task in workspace.config.tasks.items():
         if size in (None, task.size):
             continue
-        backbone = workspace.config.backbones[task.backbone].model_copy(update={"weights": None})
-        built = build_backbone(backbone, channels, task.size).eval()
+        built = untrained(workspace, task).eval()
         try:
             with torch.inference_mode():
                 built(torch.zeros(1, channels, size, size))
         except (RuntimeError, AssertionError, ValueError) as error:
             yield (
-                f"features.size: expected a size that {backbone.name} of task {name} takes, which is built for "
+                f"features.size: expected a size that {built.name} of task {name} takes, which is built for "
                 f"{task.size} pixels, received {size} ({error}); leave it null, or train at that size"
             )

@@ -94,11 +94,13 @@ def test_ids_keep_their_zeros(make_config, museum: Path):
 
 def test_check_draws_the_learning_rates_and_finds_them_when_asked(make_config, capsys: pytest.CaptureFixture):
     config = make_config()
-    config["tasks"]["kind"]["schedule"] = "onecycle"
+    config["tasks"]["kind"] |= {"schedule": "onecycle", "unfreeze": {"after": 1}}
     report = jigstack.check(config, find_lr=True)
     printed = capsys.readouterr().out
     assert "learning rate of pretrain/jig: cosine, peak 0.001, about" in printed
     assert "learning rate of finetune/kind: onecycle" in printed
+    marked = "\n     ^\n  ^ the heads alone in epoch 1; from epoch 2 also "  # below the third of four updates
+    assert marked in printed
     assert "loss of finetune/era (from random weights: " in printed
     assert set(report.rates) == {"pretext.0.lr", "tasks.era.lr", "tasks.kind.lr"}
     assert "suggested: pretext.0.lr=" in printed
