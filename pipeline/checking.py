@@ -74,7 +74,7 @@ def check(
     console.say(", ".join(f"{count:,} {name}" for name, count in data.counts.items()))
     for finding in data.findings:
         console.say(f"{finding.severity}: {finding.message}")
-        if len(finding.ids) > SHOWN_IDS:
+        if SHOWN_IDS < len(finding.ids) < len(store):  # a list of every image would only hide the message
             console.say(f"  all {len(finding.ids)}: {', '.join(finding.ids)}")
     columns = {column for task in workspace.config.tasks.values() for column in task.columns}
     for column, shares in class_balance(workspace.train, sorted(columns)).items():

@@ -1,9 +1,11 @@
 """`check` names what is wrong before anything is trained."""
 
+import re
 import shutil
 from pathlib import Path
 
 import jigstack
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -40,6 +42,26 @@ def test_check_names_broken_empty_missing_and_repeated_pictures(
     printed = capsys.readouterr().out
     assert "000" in printed and "shares" not in printed and "cost of a whole run" in printed
     assert "target: " in printed and "fold" in printed
+
+
+def test_check_of_arrays_without_a_window_says_which_to_write(
+    make_config, museum: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    root = tmp_path / "arrays"
+    shutil.copytree(museum, root)
+    for path in (root / "photos").glob("*.png"):
+        np.save(path.with_suffix(".npy"), np.asarray(Image.open(path)).astype(np.float32) / 255)
+        path.unlink()
+    files = {"root": str(root), "images": "photos/{id}.npy", "unlabelled": ["photos"]}
+    config = make_config(data=make_config()["data"] | files)
+    report = jigstack.check(config)
+    assert report.data.failed and report.data.counts["unreadable images"] == 78
+    printed = capsys.readouterr().out
+    assert "can be read. Set data.decode.window.\n" in printed and "all 78" not in printed
+    override = re.search(r"on the command line (data\.decode\.window=\[\S+\])\.\n", printed)
+    assert override is not None
+    again = jigstack.check(config, [override[1]])
+    assert not again.data.failed and again.data.counts["unreadable images"] == 0
 
 
 def test_check_of_clean_data_finds_no_error_and_estimates_every_stage(
