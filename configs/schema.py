@@ -71,8 +71,9 @@ class Data(Section):
     lists: dict[str, str] = {}
     """List files (id, name) with several rows an id."""
     images: str | None = None
-    """A pattern with `{column}` fields ("photos/{object_id}.jpg"), or a column that holds the path; null: no pictures,
-    which only stacks of table columns can do without."""
+    """A pattern with `{column}` fields ("photos/{object_id}.jpg"), a column that holds the path, or, for several
+    images a row, a list file (views.csv, .tsv or .parquet) with columns id, `path` and, if you like, `view`; null: no
+    pictures, which only stacks of table columns can do without."""
     columns: Auto | list[str] = "auto"
     """Table columns that stacks with `table: true` learn from: names, or patterns such as `"f*"`. `auto`: those that
     train and test share beside the id, the group, the folds, the image paths and whatever is learned."""

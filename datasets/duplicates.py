@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from .findings import Finding, Severity, name_some
 from .folds import FoldPlan
 from .images import ImageStore
+from .pictures import Pictures
 from .tables import Table
 
 FAR = 10
@@ -103,17 +104,17 @@ def near_pairs(prints: Prints, progress: Progress | None = None) -> np.ndarray:
 def check_near_duplicates(
     train: Table,
     test: Table | None,
-    store: ImageStore,
+    pictures: Pictures,
     plan: FoldPlan | None = None,
     progress: Progress | None = None,
 ) -> list[Finding]:
-    """Find nearly equal pictures in several folds, in several groups, and in train and test.
+    """Find rows with nearly equal pictures in several folds, in several groups, and in train and test.
 
-    Files of equal content are left to `check_duplicates`.
+    Files of equal content are left to `check_duplicates`; pictures of one row may be as alike as they like.
 
     Args:
         train, test: the tables.
-        store: their images.
+        pictures: their images.
         plan: the folds of the train rows.
         progress: told (pictures done, all).
 
@@ -122,13 +123,16 @@ def check_near_duplicates(
         and `near-duplicates-in-train` (a note), each with the ids of its pairs one after the other.
     """
     trained, tested = set(train.ids), set(() if test is None else test.ids) - set(train.ids)
-    rows = np.array([name in trained or name in tested for name in store.ids], dtype=bool)
+    store, owners = pictures.store, pictures.owners
+    rows = np.array([name in trained or name in tested for name in owners], dtype=bool)
     kept = np.flatnonzero(store.readable & rows)
     if len(kept) < 2:
         return []
     pairs = kept[near_pairs(Prints.of(thumbnails_of(store, kept)), progress)]
     pairs = pairs[store.digests[pairs[:, 0]] != store.digests[pairs[:, 1]]]
-    names: list[Pair] = [(str(store.ids[a]), str(store.ids[b])) for a, b in pairs]
+    # Two rows may have several such pictures: one pair of rows.
+    names: list[Pair] = list(dict.fromkeys((str(owners[a]), str(owners[b])) for a, b in pairs))
+    names = [(one, other) for one, other in names if one != other]
     inside = [pair for pair in names if pair[0] in trained and pair[1] in trained]
     against = [pair for pair in names if (pair[0] in trained) != (pair[1] in trained)]
     across: list[Pair] = []

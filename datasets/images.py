@@ -55,8 +55,9 @@ def locate_images(table: Table, pattern: str, root: str | os.PathLike[str]) -> p
     if not any(field is not None for _, field, _, _ in parts):
         if pattern not in names:
             raise ValueError(
-                f"images: expected a pattern with {{column}} fields or a column that holds paths, received "
-                f"{pattern!r}.{did_you_mean(pattern, names)} Write for example photos/{{{table.id}}}.jpg."
+                f"images: expected a pattern with {{column}} fields, a column that holds paths or a list file (.csv, "
+                f".tsv, .parquet), received {pattern!r}.{did_you_mean(pattern, names)} Write for example "
+                f"photos/{{{table.id}}}.jpg."
             )
         parts = [("", pattern, "", None)]
     for _, field, _, _ in parts:

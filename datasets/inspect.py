@@ -12,6 +12,7 @@ from .findings import Finding, Severity, name_some
 from .folds import FoldPlan
 from .images import ImageStore
 from .metadata import Kind, check_metadata
+from .pictures import Pictures
 from .tables import Table, check_tables
 from .windows import NOT_BYTES, suggest_window
 
@@ -38,7 +39,7 @@ class DataReport:
 def inspect_data(
     train: Table,
     test: Table | None = None,
-    store: ImageStore | None = None,
+    pictures: Pictures | None = None,
     plan: FoldPlan | None = None,
     extra_ids: Sequence[str] = (),
     targets: Mapping[str, Kind] | None = None,
@@ -49,24 +50,26 @@ def inspect_data(
     Args:
         train: the labelled rows.
         test: the rows to predict.
-        store: images of train, test and extra ids.
+        pictures: images of train, test and extra ids.
         plan: the folds of the train rows.
-        extra_ids: ids of unlabelled images in the store.
+        extra_ids: ids of unlabelled images among them.
         targets: the columns that are learned, numbers or classes: whether files tell them before they are decoded.
         progress: told (done, all) while pictures are compared.
 
     Returns:
-        Findings, errors first. Besides those of `check_tables`: `images-missing`, `images-empty`, `images-broken`,
-        `images-without-window`, `rows-without-image`, `duplicates-across-folds`, `duplicates-in-train`,
-        `duplicates-of-test`, `duplicates-differ`, `folds-unequal`, `stratum-absent`, `rows-never-validated`.
+        Findings, errors first. Besides those of `check_tables`, `check_near_duplicates` and `check_metadata`:
+        `images-missing`, `images-empty`, `images-broken`, `images-without-window`, `image-ids-unknown`,
+        `rows-without-image`, `rows-unreadable`, `no-images`, `duplicates-across-folds`, `duplicates-in-train`,
+        `duplicates-of-test`, `folds-unequal`, `stratum-absent`, `rows-never-validated`.
     """
     findings = check_tables(train, test)
-    if store is not None:
-        findings += check_images(train, test, store, extra_ids)
-        findings += check_duplicates(train, test, store, plan)
-        findings += check_near_duplicates(train, test, store, plan, progress)
-    if store is not None and plan is not None and targets:
-        findings += check_metadata(train, store, plan, targets)
+    if pictures is not None:
+        findings += pictures.files.findings()
+        findings += check_images(train, test, pictures, extra_ids)
+        findings += check_duplicates(train, test, pictures, plan)
+        findings += check_near_duplicates(train, test, pictures, plan, progress)
+    if pictures is not None and plan is not None and targets:
+        findings += check_metadata(train, pictures, plan, targets)
     if plan is not None:
         findings += check_folds(plan)
     order = ("error", "warning", "note")
@@ -76,7 +79,7 @@ def inspect_data(
 def report_data(
     train: Table,
     test: Table | None = None,
-    store: ImageStore | None = None,
+    pictures: Pictures | None = None,
     plan: FoldPlan | None = None,
     extra_ids: Sequence[str] = (),
     targets: Mapping[str, Kind] | None = None,
@@ -89,24 +92,40 @@ def report_data(
     for name, rows in train.lists.items():
         counts[f"{name} entries"] = len(rows)
         counts[f"{name} names"] = len(set(rows["name"]))
-    if store is not None:
-        counts |= {"images": len(store), "unreadable images": len(store.problems)}
+    if pictures is not None:
+        counts |= count_images(pictures, extra_ids)
     if extra_ids:
         counts["unlabelled images"] = len(extra_ids)
     if plan is not None:
         counts |= {"groups": len(set(plan.groups["group"])), "folds": plan.n}
-    findings = tuple(inspect_data(train, test, store, plan, extra_ids, targets, progress))
+    findings = tuple(inspect_data(train, test, pictures, plan, extra_ids, targets, progress))
     return DataReport(counts, None if plan is None else plan.balance(), findings)
 
 
+def count_images(pictures: Pictures, extra_ids: Sequence[str] = ()) -> dict[str, int]:
+    """How many images there are and how many cannot be read; of a list file also how many rows have several or none."""
+    store = pictures.store
+    if pictures.one_each:
+        return {"images": len(store), "unreadable images": len(store.problems)}
+    named = store.paths != ""
+    rows = pd.Index(pictures.owners).unique().difference(pd.Index(extra_ids), sort=False).to_numpy()
+    return {
+        "images": int(named.sum()),
+        "unreadable images": int((named & ~store.readable).sum()),
+        "rows with several images": int((pictures.numbers == 1).sum()),
+        "rows without a readable image": int((~pictures.readable(rows)).sum()),
+    }
+
+
 def check_images(
-    train: Table, test: Table | None, store: ImageStore, extra_ids: Sequence[str] = ()
+    train: Table, test: Table | None, pictures: Pictures, extra_ids: Sequence[str] = ()
 ) -> list[Finding]:
-    """List images that cannot be read, by id, and rows that have none.
+    """List images that cannot be read, by name, and rows that have none.
 
     Missing and unreadable images of rows are warnings, since training skips and counts them; no readable image at
     all is an error.
     """
+    store, several = pictures.store, not pictures.one_each
     findings: list[Finding] = []
     extra = set(extra_ids)
     imageless: list[str] = []
@@ -125,13 +144,14 @@ def check_images(
                     f"images-{kind}",
                     "warning",
                     f"{len(named)} images {what} ({name_some(named)}; the first: {first}, "
-                    f"{bad[named[0]]}). Training skips these rows; repair the files or the pattern.",
+                    f"{bad[named[0]]}). Training skips these {'images' if several else 'rows'}; repair the files or "
+                    f"the {'list' if several else 'pattern'}.",
                     named,
                 )
             )
         imageless += unnamed
     findings += _without_window(store)
-    known = set(store.ids)
+    known = set(pictures.owners)
     for table in (train, test):
         imageless += [name for name in (() if table is None else table.ids) if name not in known]
     if imageless:
@@ -140,11 +160,24 @@ def check_images(
                 "rows-without-image",
                 "warning",
                 f"{len(imageless)} rows name no image ({name_some(imageless)}): they are neither trained on nor "
-                "predicted from a picture. Fill the column, or remove the rows.",
+                f"predicted from a picture. {'Add them to the list' if several else 'Fill the column'}, or remove the "
+                "rows.",
                 tuple(imageless),
             )
         )
-    rows = np.array([name not in extra for name in store.ids], dtype=bool)
+    rows = np.array([name not in extra for name in pictures.owners], dtype=bool)
+    owning = pd.Index(pictures.owners[rows & (store.paths != "")]).unique().to_numpy()
+    lost = owning[~pictures.readable(owning)] if several else owning[:0]
+    if len(lost):
+        findings.append(
+            Finding(
+                "rows-unreadable",
+                "warning",
+                f"{len(lost)} rows have images of which none can be read ({name_some(lost)}): they are neither trained "
+                "on nor predicted from a picture. Repair the files or the list.",
+                tuple(lost),
+            )
+        )
     if not (store.readable & rows).any():
         way_out = "Check data.images and data.root."
         if any(finding.code == "images-without-window" for finding in findings):
@@ -185,16 +218,17 @@ def _without_window(store: ImageStore) -> list[Finding]:
 
 
 def check_duplicates(
-    train: Table, test: Table | None, store: ImageStore, plan: FoldPlan | None = None
+    train: Table, test: Table | None, pictures: Pictures, plan: FoldPlan | None = None
 ) -> list[Finding]:
-    """Find files of equal content inside train, across folds, and between train and test.
+    """Find rows with files of equal content inside train, across folds, and between train and test.
 
     Copies of one image on both sides of a split let a network recognise instead of learn.
     """
     in_train, in_test = set(train.ids), set(() if test is None else test.ids)
-    copies: dict[str, list[str]] = {}
-    for name, content in zip(store.ids[store.readable], store.digests[store.readable], strict=True):
-        copies.setdefault(content, []).append(name)
+    readable = pictures.store.readable
+    copies: dict[str, dict[str, None]] = {}  # content -> rows, each once
+    for name, content in zip(pictures.owners[readable], pictures.store.digests[readable], strict=True):
+        copies.setdefault(content, {})[name] = None
     inside: list[list[str]] = []
     across: list[list[str]] = []
     against: list[list[str]] = []

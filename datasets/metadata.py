@@ -15,8 +15,8 @@ from ..scoring.metrics import METRICS
 from .decoding import DAMAGE
 from .findings import Finding
 from .folds import FoldPlan
-from .images import ImageStore
 from .onehot import class_label
+from .pictures import Pictures
 from .tables import Table
 from .windows import is_array, read_array
 
@@ -27,21 +27,23 @@ MOST_TARGETS = 20
 _FEWEST_ROWS = 100
 
 
-def read_metadata(store: ImageStore, rows: np.ndarray) -> pd.DataFrame:
-    """Width, height, aspect, bytes, bytes a pixel, format, mode, and whether there is EXIF, of readable images.
+def read_metadata(pictures: Pictures, ids: Sequence[str] | np.ndarray) -> pd.DataFrame:
+    """Width, height, aspect, bytes, bytes a pixel, format, mode, and whether there is EXIF, of images.
 
-    Only headers are read, in threads.
+    Only headers are read, in threads; of several readable images of a row that of the first.
 
     Args:
-        store: whose files.
-        rows: M row numbers of the store.
+        pictures: whose files.
+        ids: M rows with a readable image.
 
     Returns:
         M rows indexed by id; format and mode as codes.
     """
 
+    rows = pictures.first(ids)
+
     def one(row: int) -> tuple[float, ...]:
-        path = store.paths[row]
+        path = pictures.store.paths[row]
         size = os.path.getsize(path)  # noqa: PTH202 (a text)
         try:
             if is_array(path):
@@ -58,29 +60,29 @@ def read_metadata(store: ImageStore, rows: np.ndarray) -> pd.DataFrame:
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         values = list(pool.map(one, rows.tolist()))
     names = ["width", "height", "aspect", "bytes", "bytes a pixel", "format", "mode", "exif"]
-    return pd.DataFrame(values, columns=pd.Index(names), index=store.ids[rows], dtype=np.float64)
+    return pd.DataFrame(values, columns=pd.Index(names), index=pictures.owners[rows], dtype=np.float64)
 
 
 def check_metadata(
-    train: Table, store: ImageStore, plan: FoldPlan, targets: Mapping[str, Kind]
+    train: Table, pictures: Pictures, plan: FoldPlan, targets: Mapping[str, Kind]
 ) -> list[Finding]:
     """Predict each target from metadata alone, out of fold, and warn where that beats the constant.
 
     Args:
         train: the labelled rows.
-        store: their images.
+        pictures: their images.
         plan: the run's folds.
         targets: table columns, and whether each holds numbers or classes; the first twenty are looked at.
 
     Returns:
         Findings `metadata-predicts-target`; none for sets whose files differ in nothing, or of fewer than 100 rows.
     """
-    known = {str(name): row for row, name in enumerate(store.ids) if store.readable[row]}
     ids = train.ids[np.asarray(plan.fold_of(train.ids)) >= 0]
-    ids = np.array([name for name in ids if name in known], dtype=object)
+    ids = ids[pd.Index(ids).isin(pictures.owners)]
+    ids = ids[pictures.readable(ids)]
     if len(ids) < _FEWEST_ROWS:
         return []
-    metadata = read_metadata(store, np.array([known[name] for name in ids]))
+    metadata = read_metadata(pictures, ids)
     metadata = metadata.loc[:, metadata.nunique(dropna=False) > 1]
     if metadata.empty:
         return []

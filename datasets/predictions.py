@@ -1,4 +1,4 @@
-"""Predictions: what a task's fold models said about each row, one table row per (id, fold model, view)."""
+"""Predictions: what a task's fold models said about each row, one table row per (id, fold model, image, view)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,8 @@ class Predictions:
             labelled row, predicted by the one fold model that validates it), ``test``, or ``insample`` (a row
             that the fold model was trained on: shown, never trained upon). ``fold`` is the fold *model* that
                 produced the row, -1 the model
-            refitted on all labelled rows. ``view`` indexes `views`. Values are stored as float32.
+            refitted on all labelled rows. ``view`` indexes `views`; of image p of a row with several it is p x V more.
+            Values are stored as float32.
         task: the task's name.
         columns: names of the D prediction columns.
         space: what a value is: ``value``, ``probability``, ...
@@ -39,11 +40,12 @@ class Predictions:
         decodes: target column → {prediction column: coefficient}; the target in its own units is that linear
             combination. Empty when the task does not decode to a target.
         classes: target column → {class label: prediction column that holds its probability}; empty if none.
+        images: the largest number of images that a row owns.
 
     Raises:
         ValueError: an unknown role, fold or view; a missing, surplus, infinite or absent value; a duplicate
             row; an id that two fold models claim out-of-fold; an id in-sample and out-of-fold of one model;
-            an ``oof`` or ``test`` row without all views; a test id that not every fold model predicted.
+            an ``oof`` or ``test`` row without all views of an image; a test id that not every fold model predicted.
     """
 
     frame: pd.DataFrame
@@ -54,6 +56,7 @@ class Predictions:
     views: tuple[str, ...]
     decodes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     classes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    images: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
@@ -74,6 +77,8 @@ class Predictions:
             )
         if not self.views or len(set(self.views)) != len(self.views):
             raise self._fail(f"`views` must be one or more different names; received {list(self.views)}.")
+        if self.images < 1:
+            raise self._fail(f"`images` must be 1 or more; received {self.images}.")
         for label, mapping in (("decodes", self.decodes), ("classes", self.classes)):
             for target, parts in mapping.items():
                 used = parts.keys() if label == "decodes" else parts.values()
@@ -112,11 +117,10 @@ class Predictions:
                 f"every value must be finite; {len(bad)} ids have NaN or infinite ones: {name_some(bad)}. "
                 "A row that cannot be predicted has no row here."
             )
-        wrong = frame.loc[(frame["view"] < 0) | (frame["view"] >= len(self.views)), "view"].unique()
+        highest = len(self.views) * self.images - 1
+        wrong = frame.loc[(frame["view"] < 0) | (frame["view"] > highest), "view"].unique()
         if len(wrong):
-            raise self._fail(
-                f"`view` must be 0 to {len(self.views) - 1}; received {sorted(int(v) for v in wrong)}."
-            )
+            raise self._fail(f"`view` must be 0 to {highest}; received {sorted(int(v) for v in wrong)}.")
         lowest = np.where(frame["role"] == "test", REFIT, 0)
         if (frame["fold"].to_numpy() < lowest).any():
             raise self._fail("`fold` must be 0 or more, or -1 (the refitted model) for test rows only.")
@@ -139,12 +143,16 @@ class Predictions:
         if len(both):
             raise self._fail(f"ids both out-of-fold and in-sample of one fold model: {name_some(both)}.")
         held = frame.loc[frame["role"] != "insample"]
-        seen = held.groupby(["id", "role", "fold"], sort=False)["view"].size()
+        parts, noun = ["id", "role", "fold"], "rows"
+        if self.images > 1:
+            held, parts = held.assign(image=held["view"] // len(self.views)), [*parts, "image"]
+            noun = "images of rows"
+        seen = held.groupby(parts, sort=False)["view"].size()
         short = seen.loc[seen != len(self.views)]
         if len(short):
             raise self._fail(
-                f"'oof' and 'test' rows need all {len(self.views)} views; "
-                f"{len(short)} rows have fewer: ids {name_some(short.index.get_level_values('id').unique())}."
+                f"'oof' and 'test' rows need all {len(self.views)} views; {len(short)} {noun} "
+                f"have fewer: ids {name_some(short.index.get_level_values('id').unique())}."
             )
         test = rows.loc[rows["role"] == "test"]
         models = test.groupby("id", sort=False)["fold"].size()
@@ -164,7 +172,7 @@ class Predictions:
         return self._of("oof")
 
     def test(self) -> pd.DataFrame:
-        """Test rows, each once for every fold model and view."""
+        """Test rows, each once for every fold model, image and view."""
         return self._of("test")
 
     def insample(self) -> pd.DataFrame:
@@ -208,6 +216,7 @@ class Predictions:
             "views": list(self.views),
             "decodes": {target: dict(parts) for target, parts in self.decodes.items()},
             "classes": {target: dict(parts) for target, parts in self.classes.items()},
+            **({"images": self.images} if self.images > 1 else {}),
             "jigstack": __version__,
         }
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
@@ -232,7 +241,9 @@ class Predictions:
         meta = json.loads(text)
         names = ("task", "columns", "space", "plan", "views", "decodes", "classes")
         return cls(
-            frame=table.replace_schema_metadata(None).to_pandas(), **{name: meta[name] for name in names}
+            frame=table.replace_schema_metadata(None).to_pandas(),
+            **{name: meta[name] for name in names},
+            images=meta.get("images", 1),
         )
 
 

@@ -16,6 +16,8 @@ from .findings import Finding, did_you_mean, name_some
 
 _CSV = (".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz")
 _PARQUET = (".parquet", ".pq")
+TABLE_SUFFIXES = (*_CSV, *_PARQUET)
+"""How the files are called that are read as tables."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,20 +104,31 @@ def read_table(
     return Table(frame, id, {name: read_list(path, id) for name, path in (lists or {}).items()})
 
 
-def read_list(path: str | os.PathLike[str], id: str) -> pd.DataFrame:
+def read_list(
+    path: str | os.PathLike[str], id: str, column: str = "name", optional: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read a list file: rows (id, name), several an id, both as text.
+
+    Args:
+        path: the file.
+        id: the column of the ids.
+        column: the column of what is listed; of anything but names every row needs one.
+        optional: further columns, empty text where the file has none.
 
     Raises:
         ValueError: no id or name column, or an empty id.
     """
-    frame = _read_file(path, id, text=("name",))
-    if "name" not in frame.columns:
+    frame = _read_file(path, id, text=(column, *optional))
+    if column not in frame.columns:
         raise ValueError(
-            f"{path}: expected the columns {id!r} and 'name', received {name_some(frame.columns, 12)}."
-            f"{did_you_mean('name', frame.columns)} Rename the column that holds the words to 'name'."
+            f"{path}: expected the columns {id!r} and {column!r}, received {name_some(frame.columns, 12)}."
+            f"{did_you_mean(column, frame.columns)} Rename the column that holds the "
+            f"{'words' if column == 'name' else 'values'} to {column!r}."
         )
-    _refuse_empty(frame.loc[:, id], id, path)
-    return pd.DataFrame({"id": frame[id], "name": frame["name"]})
+    for needed in (id,) if column == "name" else (id, column):
+        _refuse_empty(frame.loc[:, needed], needed, path)
+    more = {name: frame[name] if name in frame.columns else "" for name in optional}
+    return pd.DataFrame({"id": frame[id], column: frame[column], **more})
 
 
 def check_tables(train: Table, test: Table | None = None) -> list[Finding]:
@@ -151,7 +164,7 @@ def check_tables(train: Table, test: Table | None = None) -> list[Finding]:
                     "list-ids-unknown",
                     "warning",
                     f"list {name!r}: {len(unknown)} ids stand in no row of train or test "
-                    f"({name_some(unknown)}); they are not used.{_zeros_hint(unknown, known)}",
+                    f"({name_some(unknown)}); they are not used.{zeros_hint(unknown, known)}",
                     unknown,
                 )
             )
@@ -186,10 +199,8 @@ def _read_rows(path: str | os.PathLike[str], id: str) -> pd.DataFrame:
 def _read_file(path: str | os.PathLike[str], id: str, text: tuple[str, ...] = ()) -> pd.DataFrame:
     path = Path(path)
     lower = path.name.lower()
-    if not lower.endswith(_CSV + _PARQUET):
-        raise ValueError(
-            f"{path}: expected a file named {', '.join(_CSV + _PARQUET)}, received {path.name!r}"
-        )
+    if not lower.endswith(TABLE_SUFFIXES):
+        raise ValueError(f"{path}: expected a file named {', '.join(TABLE_SUFFIXES)}, received {path.name!r}")
     if not path.is_file():
         neighbours = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise ValueError(
@@ -270,7 +281,7 @@ def _join(frame: pd.DataFrame, part: pd.DataFrame, first: Path, path: Path) -> p
             f"{path}: expected the ids of {first}, received {len(part)} rows that lack {len(only_first)}"
             f"{_listed(only_first)} and add {len(only_here)}{_listed(only_here)}. Files of one table join "
             "1:1: complete them, or give several rows an id as a list file."
-            f"{_zeros_hint(only_here, set(only_first))}"
+            f"{zeros_hint(only_here, set(only_first))}"
         )
     shared = frame.columns.intersection(part.columns)
     if len(shared):
@@ -285,7 +296,7 @@ def _listed(names: pd.Index) -> str:
     return f" ({name_some(names)})" if len(names) else ""
 
 
-def _zeros_hint(names: Sequence[str] | pd.Index, others: set[str]) -> str:
+def zeros_hint(names: Sequence[str] | pd.Index, others: set[str]) -> str:
     """A sentence for ids that differ by leading zeros only, the most common way to lose a join."""
     stripped = {other.lstrip("0") for other in others} - {""}
     if any(str(name).lstrip("0") in stripped for name in names):

@@ -1,5 +1,6 @@
 """`jigstack check`: look at data, folds and cost before anything is trained."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,22 +60,23 @@ def check(
     workspace = Workspace(load_config(config, overrides, allow_plugins=allow_plugins))
     preflight(workspace)
     console.say(f"{workspace.config.name}: {workspace.summary}")
-    store = None
+    pictures = None
     if workspace.has_images:
-        store = workspace.store(lambda done, total: console.counting("decode images", done, total))
+        pictures = workspace.pictures(lambda done, total: console.counting("decode images", done, total))
     data = report_data(
         workspace.train,
         workspace.test,
-        store,
+        pictures,
         workspace.plan,
         workspace.extra.tolist(),
         _targets(workspace),
         lambda done, total: console.counting("compare images", done, total),
     )
     console.say(", ".join(f"{count:,} {name}" for name, count in data.counts.items()))
+    most = math.inf if pictures is None else len(pictures.store)
     for finding in data.findings:
         console.say(f"{finding.severity}: {finding.message}")
-        if SHOWN_IDS < len(finding.ids) < len(store):  # a list of every image would only hide the message
+        if SHOWN_IDS < len(finding.ids) < most:  # a list of every image would only hide the message
             console.say(f"  all {len(finding.ids)}: {', '.join(finding.ids)}")
     columns = {column for task in workspace.config.tasks.values() for column in task.columns}
     for column, shares in class_balance(workspace.train, sorted(columns)).items():

@@ -219,7 +219,8 @@ def _describe(
                 f"(augment.dihedral: "
                 f"{str(task.augment.dihedral).lower()}); such views usually predict worse"
             )
-    for finding in check_tables(workspace.train, workspace.test):
+    strangers = [] if workspace.smoke else workspace.files.findings()  # a trial keeps few rows
+    for finding in [*check_tables(workspace.train, workspace.test), *strangers]:
         console.say(f"{finding.severity}: {finding.message}")
     for note in workspace.notes:
         console.say(note)

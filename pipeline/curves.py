@@ -92,7 +92,7 @@ def schedules(stages: Stages) -> Iterator[Curve]:
     """The learning rate of every update of every kind of training, those of equal curves under one heading."""
     workspace = stages.workspace
     trainings: list[tuple[str, Pretext | Task, int, tuple[Thaw, ...]]] = [
-        *((f"pretrain/{each.name}", each, len(workspace.paths), ()) for each in workspace.config.pretext),
+        *((f"pretrain/{each.name}", each, len(workspace.files), ()) for each in workspace.config.pretext),
         *(
             (
                 f"finetune/{each.name}",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..backbones import build_backbone
@@ -50,7 +51,7 @@ class NoiseImages:
     def __len__(self) -> int:
         return 1_000_000
 
-    def batch(self, rows: torch.Tensor) -> Any:
+    def batch(self, rows: torch.Tensor, draws: torch.Generator | None = None) -> Any:
         """(B, C, H, W) uint8, with {task: (B, D)} if there are targets."""
         images = torch.randint(0, 256, (len(rows), self.channels, self.size, self.size), dtype=torch.uint8)
         if self.targets is None:
@@ -71,7 +72,7 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
     seconds: dict[str, float] = {}
     disk = 0
     if workspace.has_images:
-        disk = len(workspace.paths) * workspace.config.data.decode.channels * workspace.store_size**2
+        disk = len(workspace.files) * workspace.config.data.decode.channels * workspace.store_size**2
     views = len(workspace.config.features.views)
     for stage in wanted:
         name = stage.job.name
@@ -79,8 +80,8 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
             options = next(each for each in workspace.config.pretext if each.name == name)
             if name not in speeds:
                 speeds[name] = time_pretext(stages, name)
-            rows = len(pretrain_ids(workspace, options, stage.job.fold))
-            seconds[stage.name] = rows * options.epochs / speeds[name][0]
+            images = len(workspace.files.of(pretrain_ids(workspace, options, stage.job.fold)))
+            seconds[stage.name] = images * options.epochs / speeds[name][0]
             disk += speeds[name][1] * 4
         elif stage.job.stage in ("finetune", "predict"):
             network = next(each for each in stages.networks if each.name == name)
@@ -94,8 +95,9 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
                 seconds[stage.name] = workspace.config.transfer.seeds * rows * task.epochs / speeds[key][0]
                 disk += speeds[key][1] * 4 * workspace.config.transfer.seeds
             else:
-                rows = len(workspace.test) + (0 if fold is None else len(workspace.plan.valid_ids(fold)))
-                seconds[stage.name] = workspace.config.transfer.seeds * rows * views / (3 * speeds[key][0])
+                validated = workspace.test.ids[:0] if fold is None else workspace.plan.valid_ids(fold)
+                images = len(workspace.files.of(np.concatenate([workspace.test.ids, validated])))
+                seconds[stage.name] = workspace.config.transfer.seeds * images * views / (3 * speeds[key][0])
     scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes on macOS, KiB on Linux
     return Estimate(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, disk)
 

@@ -135,7 +135,7 @@ def pretrain_work(workspace: Workspace, run: Path, options: Pretext, fold: int |
     return PretrainWork(
         options=options,
         ids=pretrain_ids(workspace, options, fold),
-        store=workspace.store(),
+        pictures=workspace.pictures(),
         backbone=workspace.config.backbones[options.backbone],
         checkpoint=checkpoint_of(workspace, run, options.init, fold),
         fold=fold,
@@ -156,7 +156,7 @@ def fold_work(workspace: Workspace, run: Path, job: Job) -> FoldWork:
         fold=fold,
         frame=workspace.frame,
         plan=workspace.plan,
-        store=workspace.store(),
+        pictures=workspace.pictures(),
         backbone=workspace.config.backbones[task.backbone],
         checkpoint=checkpoint_of(workspace, run, task.init, fold),
         transfer=workspace.config.transfer,
@@ -177,7 +177,7 @@ def _predict(work: Work, stage: Stage) -> None:
     views = list(work.workspace.config.features.views)
 
     def progress(done: int, total: int) -> None:
-        work.console.counting(f"{stage.name} · {len(views)} views · rows", done, total)
+        work.console.counting(f"{stage.name} · {len(views)} views · images", done, total)
 
     for task, predictions in predict_fold(
         job, work.folder(stage), work.workspace.test.ids, views, work.workspace.config.features.size, progress

@@ -107,10 +107,7 @@ def write_run_submissions(work: Work, ladders: Sequence[Ladder]) -> Path | None:
         return None
     sample = workspace.config.data.sample_submission
     ids = workspace.test.ids
-    unreadable = []
-    if workspace.has_images:
-        store = workspace.store()
-        unreadable = ids[~store.readable[store.rows(ids)]].tolist()
+    unreadable = ids[~workspace.pictures().readable(ids)].tolist() if workspace.has_images else []
     written = write_submissions(
         ladders,
         workspace.config.data.id,

@@ -17,7 +17,8 @@ from ..configs.errors import UserError, closest
 from ..configs.schema import Config, Task
 from ..datasets.files import content_digests, digest
 from ..datasets.folds import FoldPlan, make_plan
-from ..datasets.images import ImageStore, build_store, locate_images, unlabelled_images
+from ..datasets.images import ImageStore, build_store, unlabelled_images
+from ..datasets.pictures import PictureFiles, Pictures, locate_pictures
 from ..datasets.tables import Table, read_table
 from ..datasets.targets import code_target
 from ..stacking import TableColumns
@@ -43,7 +44,7 @@ class Workspace:
         train, test: the tables; a run without test files has an empty test table.
         extra: ids of unlabelled images that are no table row.
         has_images: whether anything learns from pictures.
-        paths: id -> image file of all rows and extras.
+        files: the image files of all rows and extras.
         plan: the one fold plan.
 
     Raises:
@@ -87,23 +88,19 @@ class Workspace:
                 f"({', '.join(overlap[:5])}); "
                 "their test score would be learned by heart: remove them from one side"
             )
-        located = pd.Series(dtype=object)
+        located = PictureFiles(nothing := np.array([], dtype=object), nothing, nothing)
+        extra_ids: list[str] = []
+        extra_paths: list[str] = []
         if self.has_images and data.images is not None:
-            located = pd.concat(
-                [locate_images(table, data.images, root) for table in (self.train, self.test)]
-            )
-        extra_ids, extra_paths = (
-            unlabelled_images(data.unlabelled, root, taken=located) if self.has_images else ([], [])
-        )
+            located = locate_pictures([self.train, self.test], data.images, root)
+            extra_ids, extra_paths = unlabelled_images(data.unlabelled, root, taken=located.taken)
         if smoke:
             extra_ids, extra_paths = (
                 extra_ids[: SMOKE_ROWS["unlabelled"]],
                 extra_paths[: SMOKE_ROWS["unlabelled"]],
             )
         self.extra = np.asarray(extra_ids, dtype=object)
-        self.paths = pd.concat(
-            [located, pd.Series(list(map(str, extra_paths)), index=pd.Index(self.extra), dtype=object)]
-        )
+        self.files: PictureFiles = located.joined(extra_ids, extra_paths)
         self.plan = self._plan(config)
         self.config = self._resolve(config)
         self.targets = {
@@ -121,9 +118,16 @@ class Workspace:
 
     @property
     def summary(self) -> str:
-        """How many rows there are."""
-        more = f", {len(self.extra):,} more images" if self.has_images else ", no images"
-        return f"{len(self.train):,} train rows, {len(self.test):,} test rows{more}"
+        """How many rows there are, and images where a row may have several."""
+        rows = f"{len(self.train):,} train rows, {len(self.test):,} test rows"
+        if not self.has_images:
+            return f"{rows}, no images"
+        owned = (
+            ""
+            if self.files.one_each
+            else f" with {np.count_nonzero(self.files.paths) - len(self.extra):,} images"
+        )
+        return f"{rows}{owned}, {len(self.extra):,} more images"
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -160,10 +164,10 @@ class Workspace:
 
     @cached_property
     def contents(self) -> dict[str, str]:
-        """Id -> digest of its image file (`missing` if there is none); only changed files are read again."""
+        """Name -> digest of each image file (`missing` if there is none); only changed files are read again."""
         cache = Path(self.config.runs) / ".store" / "digests.json"
-        digests = content_digests([str(path) for path in self.paths], cache, missing="missing")
-        return dict(zip(self.paths.index, digests, strict=True))
+        digests = content_digests(self.files.paths.tolist(), cache, missing="missing")
+        return dict(zip(self.files.names, digests, strict=True))
 
     @property
     def store_size(self) -> int:
@@ -178,19 +182,26 @@ class Workspace:
         """The decoded images of all rows and extras, built on first use and shared by all runs of the folder."""
         if self._store is None:
             folder = Path(self.config.runs) / ".store"
-            ids = self.paths.index.to_numpy(dtype=object)
-            paths = [str(path) for path in self.paths]
+            names, paths = self.files.names, self.files.paths
             self._store = build_store(
-                ids, paths, folder, self.store_size, self.config.data.decode, progress=progress
+                names, paths, folder, self.store_size, self.config.data.decode, progress=progress
             )
         return self._store
 
     _store: ImageStore | None = None
 
+    def pictures(self, progress: Callable[[int, int], None] | None = None) -> Pictures:
+        """The store, and which row owns each of its images."""
+        if self._pictures is None:
+            self._pictures = Pictures(self.store(progress), self.files)
+        return self._pictures
+
+    _pictures: Pictures | None = None
+
     def images_digest(self, ids: Iterable[str]) -> str:
         """Names the pictures of some rows as the stages see them."""
-        known = self.contents
-        return digest([[name, known[name]] for name in sorted(ids)], self.config.data.decode, self.store_size)
+        known, names = self.contents, self.files.of(sorted(ids))
+        return digest([[name, known[name]] for name in names], self.config.data.decode, self.store_size)
 
     def labels_digest(self, columns: Iterable[str], ids: np.ndarray | None = None) -> str:
         """Names the values of some train columns."""

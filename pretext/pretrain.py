@@ -13,7 +13,7 @@ from ..backbones import build_backbone, save_backbone, starting_from
 from ..configs.registry import implementation, options_class
 from ..configs.schema import Backbone, Pretext
 from ..datasets.files import atomic, read_json, write_json
-from ..datasets.images import ImageStore
+from ..datasets.pictures import Pictures
 from ..training.device import Machine
 from ..training.fit import FitOptions, Record, Training, fit
 from ..training.interrupt import Interrupted
@@ -25,18 +25,18 @@ PREVIEW_BOARDS = 6
 
 
 class StoredImages:
-    """N rows of a store as a source without labels."""
+    """All readable images of some rows as a source without labels."""
 
-    def __init__(self, store: ImageStore, ids: np.ndarray) -> None:
-        self.store = store
-        self.rows = store.rows(ids)
+    def __init__(self, pictures: Pictures, ids: np.ndarray) -> None:
+        self.store = pictures.store
+        self.positions, _ = pictures.of(ids)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.positions)
 
-    def batch(self, rows: Tensor) -> Any:
+    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Any:
         """(B, C, H, W) uint8."""
-        return self.store.gather(self.rows[rows.numpy()])
+        return self.store.gather(self.positions[rows.numpy()])
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class PretrainWork:
 
     Attributes:
         options: the pretext's part of the config, scope resolved.
-        ids: the rows it may see.
+        ids: the rows whose images it may see.
         checkpoint: a backbone to start from, or None for `backbone`'s own weights.
         fold: the fold whose validation groups are not among `ids`, or None for all rows.
     """
 
     options: Pretext
     ids: np.ndarray
-    store: ImageStore
+    pictures: Pictures
     backbone: Backbone
     checkpoint: Path | None
     fold: int | None
@@ -69,8 +69,8 @@ def pretrain(
 ) -> None:
     """Train and write the files named in `OUTPUTS`; a `last.ckpt` of the same key is continued.
 
-    A twentieth of the rows, at most 512, is held out of the training: every epoch is measured on the same boards of
-    them.
+    A twentieth of the rows, at most 512, is held out of the training with all their images: every epoch is measured on
+    the same boards of them.
 
     Raises:
         Interrupted: `stop` became true; `last.ckpt` holds everything.
@@ -88,9 +88,10 @@ def pretrain(
     method = training.method
     checkpoint = folder / "last.ckpt"
     training.resume(checkpoint, key)
-    for record in fit(training, StoredImages(work.store, seen), stop):
+    trained, measured_on = StoredImages(work.pictures, seen), StoredImages(work.pictures, held)
+    for record in fit(training, trained, stop):
         if record.kind == "epoch":
-            measured = measure(method, StoredImages(work.store, held), work.machine, work.seed)
+            measured = measure(method, measured_on, work.machine, work.seed)
             held_scalars = {f"held_{name}": value for name, value in measured.items()}
             record = replace(record, scalars=record.scalars | held_scalars)
         training.note(record)
@@ -98,9 +99,7 @@ def pretrain(
         report(record)
         if record.kind == "interrupted" or (stop() and record.step < record.steps):
             raise Interrupted
-    shown = StoredImages(work.store, held[:PREVIEW_BOARDS]).batch(
-        torch.arange(min(PREVIEW_BOARDS, len(held)))
-    )
+    shown = measured_on.batch(torch.arange(min(PREVIEW_BOARDS, len(measured_on))))
     method.eval()
     picture = method.preview(shown.to(work.machine.device), generator(work.seed, "preview"))
     with atomic(folder / "preview.png") as temporary:
@@ -129,7 +128,7 @@ def begin(work: PretrainWork) -> Training:
     options = work.options
     reseed_global(work.seed, "pretrain", options.name, _scope_part(work), "init")
     start = starting_from(work.backbone, work.checkpoint)
-    method = build_pretext(options, start, work.store.channels)
+    method = build_pretext(options, start, work.pictures.channels)
     backbone = method.backbone
     own = {id(parameter) for parameter in backbone.parameters()}
     head = [parameter for parameter in method.parameters() if id(parameter) not in own]
@@ -161,9 +160,9 @@ def measure(
 
 
 def split_held(work: PretrainWork) -> tuple[np.ndarray, np.ndarray]:
-    """The readable rows that are trained on, and those held out to measure the pretext."""
+    """The rows with readable images that are trained on, and those held out to measure the pretext."""
     ids = np.sort(work.ids)
-    ids = ids[work.store.readable[work.store.rows(ids)]]
+    ids = ids[work.pictures.readable(ids)]
     if len(ids) < 4:
         raise ValueError(
             f"pretext {work.options.name}: expected at least 4 readable images, received {len(ids)}; see `jigstack "

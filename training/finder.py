@@ -61,8 +61,9 @@ def range_test(training: Training, source: Source, steps: int = 100) -> RangeTes
             order = torch.randperm(len(source), generator=generator(training.seed, "range test", epoch))
         reseed_global(training.seed, "range test", step)
         rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
-        batch = to_device(source.batch(order[at * size : (at + 1) * size]), device)
-        views = training.method.views(batch, generator(training.seed, "range test views", step))
+        draws = generator(training.seed, "range test views", step)
+        batch = to_device(source.batch(order[at * size : (at + 1) * size], draws), device)
+        views = training.method.views(batch, draws)
         with training.machine.autocast():
             outputs = training.wrapped(views)
         loss = training.method.loss(outputs, views)["loss"]

@@ -27,8 +27,8 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, rows: Tensor) -> Batch:
-        """The tensors of the given rows, on the CPU."""
+    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Batch:
+        """The tensors of the given rows, on the CPU; what a row leaves to chance comes from `draws`, if it is given."""
         ...
 
 
@@ -239,7 +239,7 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         draws = generator(seed, *names, "views", training.step)  # on the CPU: the same draws on every device
 
         fetched = time.perf_counter()
-        batch = to_device(source.batch(order[at * size : (at + 1) * size]), device)
+        batch = to_device(source.batch(order[at * size : (at + 1) * size], draws), device)
         loading += time.perf_counter() - fetched
 
         views = training.method.views(batch, draws)

@@ -18,7 +18,7 @@ from ..datasets.files import atomic, write_json
 from ..datasets.predictions import REFIT, Predictions
 
 STATISTICS = {"mean": np.mean, "var": np.var, "max": np.max, "min": np.min}
-"""Over the views, axis 1 of (rows, V, D); `var` is the population variance (divided by V), 0 for one view."""
+"""Over the views of all images, axis 1 of (rows, W, D); `var` is the population variance (divided by W), 0 for one."""
 KEYS = ("id", "role", "fold")
 
 
@@ -112,13 +112,13 @@ class Features:
 
 
 def aggregate(predictions: Predictions, stats: Sequence[str]) -> Features:
-    """Summarise the views of each fold model's predictions, row by row.
+    """Summarise the views of each fold model's predictions, row by row; of several images, all views of all of them.
 
     The views are summarised *per fold model*, on out-of-fold and test rows alike: averaging fold models first
     would shrink var, and pull max and min inwards, on the test rows only. In-sample rows are left out.
 
     Args:
-        predictions: (id, fold model, view) rows with D columns.
+        predictions: (id, fold model, image, view) rows with D columns.
         stats: some of ``mean``, ``var``, ``max``, ``min``.
 
     Returns:
@@ -132,17 +132,20 @@ def aggregate(predictions: Predictions, stats: Sequence[str]) -> Features:
         raise ValueError(
             f"`stats` must be one or more different names of {list(STATISTICS)}; received {list(stats)}."
         )
-    rows, values = _by_row(predictions, ["oof", "test"])  # values (rows, V, D)
+    rows, blocks = _by_row(predictions, ["oof", "test"])
     names: dict[str, str] = {}
     columns: dict[str, np.ndarray] = {}
     n_views = len(predictions.views)
+    over = f"{n_views} view{'s' if n_views > 1 else ''}"
+    if predictions.images > 1:
+        over += f" of 1 to {predictions.images} images"
     for j, column in enumerate(predictions.columns):
         for stat in stats:
             name = f"{predictions.task}.d{j}.{stat}"
-            names[name] = (
-                f"{predictions.task}: {column}, {stat} over {n_views} view{'s' if n_views > 1 else ''}"
-            )
-            columns[name] = STATISTICS[stat](values[:, :, j], axis=1).astype(np.float32)
+            names[name] = f"{predictions.task}: {column}, {stat} over {over}"
+            columns[name] = summary = np.empty(len(rows), dtype=np.float32)
+            for places, values in blocks:
+                summary[places] = STATISTICS[stat](values[:, :, j], axis=1)
     frame = pd.concat([rows, pd.DataFrame(columns)], axis=1)
     return Features(frame=frame, task=predictions.task, names=names, plan=predictions.plan)
 
@@ -152,7 +155,7 @@ def write_feature_pickles(predictions: Predictions, folder: Path) -> list[Path]:
 
     ``<task>.train.pkl`` holds the out-of-fold rows, ``<task>.test.fold<k>.pkl`` the test rows of fold model k
     (``<task>.test.refit.pkl``: of the refitted one), each ``{id: [V arrays (D,)]}``, with a JSON card beside
-    it.
+    it. A row of several images has V arrays of the first, then V of the next.
 
     Args:
         predictions: the task's predictions.
@@ -166,10 +169,13 @@ def write_feature_pickles(predictions: Predictions, folder: Path) -> list[Path]:
         files.append((f"test.{'refit' if fold == REFIT else f'fold{fold}'}", "test", fold))
     written = []
     for part, role, fold in files:
-        rows, values = _by_row(predictions, [role], fold)  # (rows, V, D)
-        content = {
-            name: list(value) for name, value in zip(rows["id"], values.astype(np.float32), strict=True)
-        }
+        rows, blocks = _by_row(predictions, [role], fold)
+        content: dict[str, list[np.ndarray]] = {name: [] for name in rows["id"]}
+        for places, values in blocks:
+            content |= {
+                name: list(value)
+                for name, value in zip(rows["id"].iloc[places], values.astype(np.float32), strict=True)
+            }
         path = folder / f"{predictions.task}.{part}.pkl"
         with atomic(path) as temporary, temporary.open("wb") as file:
             pickle.dump(content, file, protocol=4)
@@ -180,6 +186,7 @@ def write_feature_pickles(predictions: Predictions, folder: Path) -> list[Path]:
             "content": "{id: [one float32 array (D,) a view]}",
             "rows": len(rows),
             "views": list(predictions.views),
+            **({"images": predictions.images} if predictions.images > 1 else {}),
             "columns": list(predictions.columns),
             "space": predictions.space,
             "plan": predictions.plan,
@@ -249,13 +256,25 @@ _ADMITTED = {
 
 def _by_row(
     predictions: Predictions, roles: list[str], fold: int | None = None
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows (id, role, fold) in a fixed order, and their values (rows, V, D) in float64."""
+) -> tuple[pd.DataFrame, list[tuple[slice | np.ndarray, np.ndarray]]]:
+    """The rows (id, role, fold) in a fixed order, and blocks of those with equally many images.
+
+    A block is the places of its rows and their values (rows, W, D) in float64, W = V x images.
+    """
     frame = predictions.frame.loc[predictions.frame["role"].isin(roles)]
     if fold is not None:
         frame = frame.loc[frame["fold"] == fold]
     frame = frame.sort_values(["role", "fold", "id", "view"], kind="stable")
-    n_views = len(predictions.views)
-    rows = frame[list(KEYS)].iloc[::n_views].reset_index(drop=True)
+    width, depth = len(predictions.views), len(predictions.columns)
     values = frame[list(predictions.columns)].to_numpy(dtype=np.float64)
-    return rows, values.reshape(len(rows), n_views, len(predictions.columns))
+    if predictions.images == 1:
+        rows = frame[list(KEYS)].iloc[::width].reset_index(drop=True)
+        return rows, [(slice(None), values.reshape(len(rows), width, depth))]
+    first = ~frame.duplicated(list(KEYS)).to_numpy()
+    rows = frame.loc[first, list(KEYS)].reset_index(drop=True)
+    widths = np.diff(np.append(np.flatnonzero(first), len(frame)))  # of each row
+    blocks: list[tuple[slice | np.ndarray, np.ndarray]] = []
+    for width in np.unique(widths):
+        inside = values[np.repeat(widths == width, widths)]
+        blocks.append((np.flatnonzero(widths == width), inside.reshape(-1, width, depth)))
+    return rows, blocks

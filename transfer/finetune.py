@@ -14,7 +14,7 @@ from ..backbones import TimmBackbone, build_backbone, starting_from
 from ..configs.schema import Backbone, Task, Transfer
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.folds import FoldPlan
-from ..datasets.images import ImageStore
+from ..datasets.pictures import Pictures
 from ..datasets.targets import Target, restore_target
 from ..training.device import Machine
 from ..training.fit import FitOptions, Record, Training, batches, fit
@@ -37,6 +37,7 @@ class FoldWork:
         targets: the coding of each task, without statistics.
         fold: the fold whose validation rows stay unseen, or `REFIT`.
         frame: the labelled rows, indexed by id.
+        pictures: the decoded images of all rows.
         checkpoint: a pretrained backbone, or None for `backbone`'s own weights.
     """
 
@@ -46,7 +47,7 @@ class FoldWork:
     fold: int
     frame: pd.DataFrame
     plan: FoldPlan
-    store: ImageStore
+    pictures: Pictures
     backbone: Backbone
     checkpoint: Path | None
     transfer: Transfer
@@ -59,9 +60,9 @@ class FoldWork:
         return next(iter(self.tasks.values()))
 
     def training_ids(self) -> np.ndarray:
-        """Readable rows of the fold's training part (all rows for a refit) that carry any of the labels."""
+        """The fold's training rows (all rows for a refit) that have a readable image and carry any of the labels."""
         ids = self.frame.index.to_numpy() if self.fold == REFIT else self.plan.train_ids(self.fold)
-        ids = ids[self.store.readable[self.store.rows(ids)]]
+        ids = ids[self.pictures.readable(ids)]
         frame = self.frame.loc[ids]
         truths = [np.isfinite(target.truth(frame)).any(axis=1) for target in self.targets.values()]
         labelled = np.logical_or.reduce(truths)
@@ -164,7 +165,7 @@ def _train(
 def labelled(work: FoldWork, ids: np.ndarray, targets: Mapping[str, Target]) -> LabelledImages:
     """Rows with their encoded targets."""
     rows = work.frame.loc[ids]
-    return LabelledImages(work.store, ids, {name: target.encode(rows) for name, target in targets.items()})
+    return LabelledImages(work.pictures, ids, {name: target.encode(rows) for name, target in targets.items()})
 
 
 def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> HeadNetwork:
@@ -172,7 +173,7 @@ def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0
     shared = work.shared
     reseed_global(work.seed, "finetune", work.network, work.fold, number, "init")
     return HeadNetwork(
-        build_backbone(starting_from(work.backbone, work.checkpoint), work.store.channels, shared.size),
+        build_backbone(starting_from(work.backbone, work.checkpoint), work.pictures.channels, shared.size),
         targets,
         size=shared.size,
         augment=shared.augment,
@@ -217,7 +218,7 @@ def load_networks(folder: Path, work: FoldWork) -> list[HeadNetwork]:
 
 
 def held_loss(network: Any, source: LabelledImages, machine: Machine) -> float:
-    """Mean loss on rows that are not trained on, plainly resized, for early stopping."""
+    """Mean loss on rows that are not trained on, their first image plainly resized, for early stopping."""
     network.eval()
     total = 0.0
     with torch.inference_mode():

@@ -25,23 +25,36 @@ def predict_fold(
 ) -> dict[str, Predictions]:
     """Predict the validation rows, the test rows and a few training rows with the networks of one fold.
 
-    Training rows are predicted in one view and marked `insample`: they show how much the network has learned by heart
-    and are refused by everything that trains. `size` is the side of the input, None for that of the training.
+    Validation and test rows are predicted from all their readable images, each in all views. Training rows are
+    predicted from the first one in one view and marked `insample`: they show how much the network has learned by
+    heart and are refused by everything that trains. `size` is the side of the input, None for that of the training.
 
     Returns:
         {task: predictions of this fold model}; rows without a readable image have none.
     """
-    networks = load_networks(folder, work)
+    networks, pictures = load_networks(folder, work), work.pictures
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in work.tasks}
     roles = {"test": test_ids}
     if work.fold != REFIT:
         roles = {"oof": work.plan.valid_ids(work.fold), **roles, "insample": insample_ids(work)}
     for role, ids in roles.items():
-        ids = ids[work.store.readable[work.store.rows(ids)]]
-        shown = list(views)[:1] if role == "insample" else list(views)
-        outputs = predict_views(networks, work.store, ids, shown, work.machine, size=size, progress=progress)
-        for task, values in outputs.items():  # (N, V, columns)
-            frames[task].append(_long(ids, role, work.fold, values, networks[0].targets[task].columns))
+        ids = ids[pictures.readable(ids)]
+        once = role == "insample"
+        shown = list(views)[:1] if once else list(views)
+        images = pictures.first(ids) if once else pictures.of(ids)[0]  # (M,) of the N rows
+        outputs = predict_views(
+            networks,
+            pictures.store,
+            pictures.store.ids[images],
+            shown,
+            work.machine,
+            size=size,
+            progress=progress,
+        )
+        owners, firsts = pictures.owners[images], pictures.numbers[images] * len(views)
+        for task, values in outputs.items():  # (M, V, columns)
+            columns = networks[0].targets[task].columns
+            frames[task].append(_long(owners, firsts, role, work.fold, values, columns))
     predictions = {}
     for task, parts in frames.items():
         target = networks[0].targets[task]
@@ -54,6 +67,7 @@ def predict_fold(
             views=tuple(views),
             decodes=target.decodes,
             classes=target.classes,
+            images=pictures.most,
         )
     return predictions
 
@@ -95,15 +109,23 @@ def merge(parts: Sequence[Predictions], plan: FoldPlan) -> Predictions:
         views=first.views,
         decodes=first.decodes,
         classes=first.classes,
+        images=max(part.images for part in parts),
     )
 
 
-def _long(ids: np.ndarray, role: str, fold: int, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
-    """One row per (id, view)."""
+def _long(
+    ids: np.ndarray,
+    firsts: np.ndarray,
+    role: str,
+    fold: int,
+    values: np.ndarray,
+    columns: Sequence[str],
+) -> pd.DataFrame:
+    """One row per (image, view), with the id of the image's row; `firsts` are the numbers of the first views."""
     count, views, width = values.shape
     frame = pd.DataFrame(values.reshape(count * views, width), columns=pd.Index(columns), copy=False)
     frame.insert(0, "id", np.repeat(ids, views))
     frame.insert(1, "role", role)
     frame.insert(2, "fold", np.int16(fold))
-    frame.insert(3, "view", np.tile(np.arange(views, dtype=np.int16), count))
+    frame.insert(3, "view", (firsts[:, None] + np.arange(views)).ravel())  # (M, V) to (M * V,)
     return frame

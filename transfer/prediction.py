@@ -25,11 +25,11 @@ def predict_views(
 
     Args:
         networks: one or several fold models with the same targets.
-        store, ids: the N rows, all readable.
+        store, ids: the N images, all readable.
         views: the V views.
         size: side of the input, pixels; None: that of the training.
         batch: images times views in one call.
-        progress: told (done, total) rows after each call.
+        progress: told (done, total) images after each call.
 
     Returns:
         {task: (N, V, columns)} float32 in the units of the target's columns.

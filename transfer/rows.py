@@ -7,31 +7,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.images import ImageStore
+from ..datasets.pictures import Pictures
 
 
 class LabelledImages:
-    """N rows of a store with their encoded targets.
+    """N rows with their images and encoded targets.
 
     Args:
-        store: the decoded images.
-        ids: the N rows, all readable.
+        pictures: the decoded images of the rows.
+        ids: the N rows, each with a readable image.
         targets: {task: (N, D) float32}, NaN where unlabelled.
     """
 
-    def __init__(self, store: ImageStore, ids: np.ndarray, targets: Mapping[str, np.ndarray]) -> None:
-        self.store = store
-        self.rows = store.rows(ids)
+    def __init__(self, pictures: Pictures, ids: np.ndarray, targets: Mapping[str, np.ndarray]) -> None:
+        self.store = pictures.store
+        self.positions, counts = pictures.of(ids)  # of all images, row after row
+        self.counts = torch.from_numpy(counts)  # (N,)
+        self.starts = self.counts.cumsum(0) - self.counts
         self.targets = {
             name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in targets.items()
         }
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.counts)
 
-    def batch(self, rows: Tensor) -> dict[str, Any]:
-        """Images (B, C, H, W) uint8 and targets {task: (B, D)} of the given rows."""
+    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> dict[str, Any]:
+        """Images (B, C, H, W) uint8 and targets {task: (B, D)} of the given rows.
+
+        Of several images of a row, one is drawn, all with the same chance; without `draws` it is the first.
+        """
+        chosen = self.starts[rows]
+        if draws is not None and len(self.positions) > len(self.counts):
+            # In double precision a share below 1 times a count stays below the count.
+            shares = torch.rand(len(rows), generator=draws, dtype=torch.float64)
+            chosen = chosen + (shares * self.counts[rows]).long()
         return {
-            "images": self.store.gather(self.rows[rows.numpy()]),
+            "images": self.store.gather(self.positions[chosen.numpy()]),
             "targets": {name: values[rows] for name, values in self.targets.items()},
         }

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from jigstack.configs.schema import Decode, Folds
 from jigstack.datasets.duplicates import Prints, check_near_duplicates, count_sets, near_pairs, thumbnails_of
 from jigstack.datasets.folds import make_plan
-from jigstack.datasets.images import ImageStore, build_store
+from jigstack.datasets.images import build_store
+from jigstack.datasets.pictures import PictureFiles, Pictures
 from jigstack.datasets.tables import Table
 from PIL import Image, ImageEnhance
 from scipy.fft import dct
@@ -44,10 +45,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+def pictures(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pictures:
     ids = [path.stem for path in sorted(folder.iterdir())]
     paths = [str(path) for path in sorted(folder.iterdir())]
-    return build_store(ids, paths, tmp_path_factory.mktemp("store"), 96, Decode())
+    return Pictures(build_store(ids, paths, tmp_path_factory.mktemp("store"), 96, Decode()))
 
 
 def table(ids: list[str], **columns: list) -> Table:
@@ -57,12 +58,12 @@ def table(ids: list[str], **columns: list) -> Table:
 TRAIN = [str(number) for number in range(60)]
 
 
-def test_copies_are_found_across_folds_groups_and_test_and_nothing_else_is(store: ImageStore):
+def test_copies_are_found_across_folds_groups_and_test_and_nothing_else_is(pictures: Pictures):
     groups = pd.Series([number // 2 for number in range(60)], index=TRAIN)
     plan = make_plan(np.array(TRAIN, dtype=object), Folds(scheme="group", n=3, group="g"), 0, group=groups)
     told: list[tuple[int, int]] = []
     found = check_near_duplicates(
-        table(TRAIN), table(["t0", "t1"]), store, plan, lambda done, total: told.append((done, total))
+        table(TRAIN), table(["t0", "t1"]), pictures, plan, lambda done, total: told.append((done, total))
     )
     by_code = {finding.code: finding for finding in found}
     apart = plan.fold_of(["10"])[0] != plan.fold_of(["40"])[0]
@@ -78,19 +79,43 @@ def test_copies_are_found_across_folds_groups_and_test_and_nothing_else_is(store
     assert told[-1][0] == told[-1][1] == 62
 
 
-def test_without_a_plan_copies_in_train_are_a_note(store: ImageStore):
-    codes = {finding.code: finding.severity for finding in check_near_duplicates(table(TRAIN), None, store)}
+def test_without_a_plan_copies_in_train_are_a_note(pictures: Pictures):
+    codes = {
+        finding.code: finding.severity for finding in check_near_duplicates(table(TRAIN), None, pictures)
+    }
     assert codes == {"near-duplicates-in-train": "note"}
 
 
 def test_files_of_equal_content_are_left_to_the_exact_check(folder: Path, tmp_path: Path):
     path = str(folder / "5.png")
-    store = build_store(["a", "b", "c"], [path, path, str(folder / "6.png")], tmp_path, 96, Decode())
-    assert check_near_duplicates(table(["a", "b", "c"]), None, store) == []
+    paths = [path, path, str(folder / "6.png")]
+    pictures = Pictures(build_store(["a", "b", "c"], paths, tmp_path, 96, Decode()))
+    assert check_near_duplicates(table(["a", "b", "c"]), None, pictures) == []
 
 
-def test_the_hash_is_that_of_one_picture_written_out(store: ImageStore):
-    rows = np.arange(4)
+def test_alike_pictures_of_one_row_are_no_finding_and_those_of_two_rows_are_one_pair(
+    folder: Path, tmp_path: Path
+):
+    """2 and 3 show the same, as do 10 and 40: first each pair in one row, then each across two rows."""
+    names = np.array(["2", "3", "10", "40", "30"], dtype=object)
+    store = build_store(names, [str(folder / f"{name}.png") for name in names], tmp_path, 96, Decode())
+    column = pd.Series({"a": 0, "b": 1, "c": 1})
+    train = table(["a", "b", "c"], fold=[0, 1, 1])
+    plan = make_plan(train.ids, Folds(scheme="column", column="fold"), 0, column=column)
+
+    def found(owners: list[str]) -> list[tuple[str, tuple[str, ...], str]]:
+        files = PictureFiles(store.ids, np.array(owners, dtype=object), store.paths)
+        findings = check_near_duplicates(train, None, Pictures(store, files), plan)
+        return [(each.code, each.ids, each.message) for each in findings]
+
+    assert found(["a", "a", "b", "b", "c"]) == []
+    ((code, ids, message),) = found(["a", "b", "a", "b", "c"])
+    assert code == "near-duplicates-across-folds" and ids == ("a", "b")
+    assert message.startswith("1 pair of nearly equal images")
+
+
+def test_the_hash_is_that_of_one_picture_written_out(pictures: Pictures):
+    rows, store = np.arange(4), pictures.store
     thumbnails = thumbnails_of(store, rows)
     for row, bits in zip(rows, Prints.of(thumbnails).bits, strict=True):
         grey = store.gather(np.array([row]))[0].numpy().astype(float).mean(0)

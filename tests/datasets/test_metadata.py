@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from jigstack.configs.schema import Decode, Folds
 from jigstack.datasets.folds import FoldPlan, make_plan
-from jigstack.datasets.images import ImageStore, build_store
+from jigstack.datasets.images import build_store
 from jigstack.datasets.metadata import check_metadata, read_metadata
+from jigstack.datasets.pictures import PictureFiles, Pictures
 from jigstack.datasets.tables import Table
 from PIL import Image
 
@@ -18,7 +19,7 @@ GROUPS = pd.Series([number // 2 for number in range(N)], index=IDS)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageStore, np.ndarray]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pictures, np.ndarray]:
     """Noise of one of four widths, as PNG or JPEG."""
     root, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
     widths = rng.integers(0, 4, N)
@@ -28,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageStore, np.ndarr
         pixels = rng.integers(0, 255, (20, 20 + 2 * int(width), 3), np.uint8)
         Image.fromarray(pixels).save(path)
         paths.append(str(path))
-    return build_store(IDS, paths, tmp_path_factory.mktemp("store"), 32, Decode()), widths
+    return Pictures(build_store(IDS, paths, tmp_path_factory.mktemp("store"), 32, Decode())), widths
 
 
 def plan() -> FoldPlan:
@@ -39,12 +40,12 @@ def table(**columns: np.ndarray | list) -> Table:
     return Table(pd.DataFrame(columns, index=pd.Index(IDS, name="id")), "id")
 
 
-def test_headers_are_read_as_they_are(made: tuple[ImageStore, np.ndarray]):
-    store, widths = made
-    found = read_metadata(store, np.arange(N))
+def test_headers_are_read_as_they_are(made: tuple[Pictures, np.ndarray]):
+    pictures, widths = made
+    found = read_metadata(pictures, IDS)
     assert found["width"].tolist() == [20 + 2 * width for width in widths]
     assert set(found["height"]) == {20} and len(set(found["format"])) == 2
-    assert found["bytes"].tolist() == [Path(path).stat().st_size for path in store.paths]
+    assert found["bytes"].tolist() == [Path(path).stat().st_size for path in pictures.store.paths]
 
 
 def test_the_header_of_an_array_is_its_shape_and_type(tmp_path: Path):
@@ -57,16 +58,29 @@ def test_the_header_of_an_array_is_its_shape_and_type(tmp_path: Path):
         np.save(tmp_path / f"{name}.npy", array)
     paths = [str(tmp_path / f"{name}.npy") for name in arrays]
     store = build_store(list(arrays), paths, tmp_path / "store", 8, Decode(window=(0, 1)))
-    found = read_metadata(store, np.arange(3))
+    found = read_metadata(Pictures(store), list(arrays))
     assert found[["height", "width"]].to_numpy().tolist() == [[8, 12], [6, 9], [8, 12]]
     assert len(set(found["format"])) == 1 and len(set(found["mode"])) == 2
 
 
-def test_a_target_that_follows_the_width_is_told_with_the_figures(made: tuple[ImageStore, np.ndarray]):
-    store, widths = made
+def test_of_several_images_the_first_that_can_be_read_counts(
+    made: tuple[Pictures, np.ndarray], tmp_path: Path
+):
+    pictures, widths = made
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"broken")
+    paths = [str(broken), *pictures.store.paths[:3]]
+    store = build_store(list("pqrs"), paths, tmp_path / "store", 32, Decode())
+    files = PictureFiles(store.ids, np.array(["a", "a", "a", "b"], dtype=object), store.paths)
+    found = read_metadata(Pictures(store, files), ["b", "a"])
+    assert found["width"].to_dict() == {"b": 20 + 2 * widths[2], "a": 20 + 2 * widths[0]}
+
+
+def test_a_target_that_follows_the_width_is_told_with_the_figures(made: tuple[Pictures, np.ndarray]):
+    pictures, widths = made
     noise = np.random.default_rng(1).normal(0, 0.3, N)
     train = table(era=widths + noise, kind=["wide" if width > 1 else "narrow" for width in widths])
-    era, kind = check_metadata(train, store, plan(), {"era": "number", "kind": "class"})
+    era, kind = check_metadata(train, pictures, plan(), {"era": "number", "kind": "class"})
     assert era.code == "metadata-predicts-target" and era.severity == "warning"
     constant = (widths + noise).std()
     assert f"against {constant:.2f}" in era.message
@@ -75,21 +89,21 @@ def test_a_target_that_follows_the_width_is_told_with_the_figures(made: tuple[Im
     assert "alone predict kind: accuracy 1.000" in kind.message
 
 
-def test_a_target_that_files_do_not_tell_gives_no_warning(made: tuple[ImageStore, np.ndarray]):
-    store, widths = made
+def test_a_target_that_files_do_not_tell_gives_no_warning(made: tuple[Pictures, np.ndarray]):
+    pictures, widths = made
     train = table(era=np.random.default_rng(2).permutation(widths).astype(float), text=["x"] * N)
-    assert check_metadata(train, store, plan(), {"era": "number", "text": "class"}) == []
+    assert check_metadata(train, pictures, plan(), {"era": "number", "text": "class"}) == []
 
 
-def test_a_gain_that_groups_alone_explain_is_none(made: tuple[ImageStore, np.ndarray]):
+def test_a_gain_that_groups_alone_explain_is_none(made: tuple[Pictures, np.ndarray]):
     """Every group has a value of its own: rows of one group on both sides of a split would give it away."""
-    store, _ = made
+    pictures, _ = made
     values = np.random.default_rng(3).normal(size=N // 2)[GROUPS.to_numpy()]
-    assert check_metadata(table(era=values), store, plan(), {"era": "number"}) == []
+    assert check_metadata(table(era=values), pictures, plan(), {"era": "number"}) == []
 
 
-def test_few_rows_and_missing_labels_are_passed_over(made: tuple[ImageStore, np.ndarray]):
-    store, widths = made
+def test_few_rows_and_missing_labels_are_passed_over(made: tuple[Pictures, np.ndarray]):
+    pictures, widths = made
     era = widths.astype(float)
     era[50:] = np.nan
-    assert check_metadata(table(era=era), store, plan(), {"era": "number"}) == []
+    assert check_metadata(table(era=era), pictures, plan(), {"era": "number"}) == []

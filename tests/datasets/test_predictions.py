@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from jigstack.configs.schema import Folds
 from jigstack.datasets.folds import make_plan
@@ -145,3 +146,44 @@ def test_two_plans_do_not_mix():
         same_plan(["a", "b", "a"], "features")
     with pytest.raises(ValueError, match="expected one fold plan"):
         build(plan="other").verify(PLAN)
+
+
+def of_several(counts=(1, 2, 5)):
+    """The rows of `rows`; id number i has `counts[i % 3]` images beside number 0, which cannot be read."""
+    parts = []
+    for place, (_, part) in enumerate(rows().groupby("id", sort=False)):
+        owned = range(1, counts[place % 3] + 1)
+        parts += [part.assign(view=part["view"] + 2 * image, era=part["era"] + image) for image in owned]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_a_row_of_several_images_has_all_views_of_each(tmp_path: Path):
+    predictions = build(of_several(), images=6)
+    predictions.verify(PLAN)
+    assert predictions.oof().groupby("id").size().to_dict() == dict(
+        zip(IDS, [2, 4, 10, 2, 4, 10], strict=True)
+    )
+    predictions.write(tmp_path / "era.parquet")
+    again = Predictions.read(tmp_path / "era.parquet")
+    assert again.images == 6
+    pd.testing.assert_frame_equal(again.frame, predictions.frame)
+
+
+def test_the_file_of_rows_of_one_image_says_nothing_of_several(tmp_path: Path):
+    build().write(tmp_path / "era.parquet")
+    assert b"images" not in pq.read_schema(tmp_path / "era.parquet").metadata[b"jigstack.predictions"]
+    assert Predictions.read(tmp_path / "era.parquet").images == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "images", "message"),
+    [
+        (lambda frame: frame.drop(index=3), 6, r"all 2 views; 1 images of rows have fewer: ids '001'"),
+        (lambda frame: frame, 5, r"`view` must be 0 to 9; received \[10, 11\]"),
+        (lambda frame: frame, 1, r"`view` must be 0 to 1; received \[2, 3, 4"),
+        (lambda frame: frame, 0, r"`images` must be 1 or more; received 0"),
+    ],
+)
+def test_images_without_all_views_and_more_than_there_are_are_refused(change, images, message):
+    with pytest.raises(ValueError, match=message):
+        build(change(of_several()), images=images)

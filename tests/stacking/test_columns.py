@@ -48,7 +48,7 @@ def test_text_of_many_values_becomes_the_share_of_train_rows_with_the_same_value
     train, test = table(), table("t", 9, 1)
     test.iloc[0, test.columns.get_loc("street")] = "a street of no train row"
     found = TableColumns.encode(train, test, ["street"])
-    assert train["street"].nunique() > MOST_LEVELS
+    assert len(set(train["street"])) > MOST_LEVELS
     assert list(found.names.values()) == ["street, share of its value in train"]
     expected = [(train["street"] == name).mean() for name in test["street"]]
     np.testing.assert_allclose(found.test["table.d0"], expected, rtol=1e-6)

@@ -33,7 +33,7 @@ class Ones:
     def __len__(self) -> int:
         return 20
 
-    def batch(self, rows: Tensor) -> dict[str, Tensor]:
+    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> dict[str, Tensor]:
         return {"x": torch.ones(len(rows), 1)}
 
 

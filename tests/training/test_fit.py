@@ -48,7 +48,7 @@ class Points:
     def __len__(self) -> int:
         return len(self.x)
 
-    def batch(self, rows: Tensor) -> dict[str, Tensor]:
+    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> dict[str, Tensor]:
         return {"x": self.x[rows], "y": self.y[rows], "row": rows}
 
 

@@ -1,6 +1,7 @@
 """Features: view statistics of each fold model, and pickles that cannot run code."""
 
 import collections
+import dataclasses
 import json
 import os
 import pickle
@@ -42,6 +43,46 @@ def test_statistics_match_pandas():
             )
             assert np.allclose(found.loc[expected.index, f"era.d{j}.{stat}"], expected, atol=1e-6), stat
     assert features.names["era.d1.var"] == "era: p1, var over 8 views"
+
+
+def ragged(n=24, views=4, folds=3, seed=0):
+    """Of the rows number 0, 1, 2, .. the first owns one image, the next two, then five, then one again."""
+    rng = np.random.default_rng(seed)
+    table = []
+    for role, names in (("oof", [f"a{i:03d}" for i in range(n)]), ("test", [f"t{i:03d}" for i in range(n)])):
+        for i, name in enumerate(names):
+            for fold in [i % folds] if role == "oof" else range(folds):
+                for view in range(views * (1, 2, 5)[i % 3]):
+                    table.append((name, role, fold, view, *rng.normal(size=2)))
+    frame = pd.DataFrame(table, columns=["id", "role", "fold", "view", "p0", "p1"])
+    names = tuple(f"view{v}" for v in range(views))
+    return Predictions(frame, "era", ("p0", "p1"), "value", "plan", names, images=5)
+
+
+def test_statistics_are_taken_over_all_views_of_all_images_of_a_row():
+    predictions = ragged()
+    mixed = dataclasses.replace(predictions, frame=predictions.frame.sample(frac=1.0, random_state=0))
+    features = aggregate(mixed, STATS).frame.set_index(["id", "role", "fold"])
+    assert len(features) == 24 + 24 * 3
+    functions = {"mean": np.mean, "var": np.var, "max": np.max, "min": np.min}
+    for key, rows in predictions.frame.groupby(["id", "role", "fold"]):
+        values = rows[["p0", "p1"]].to_numpy(np.float64).T
+        expected = [functions[stat](column) for column in values for stat in STATS]
+        np.testing.assert_allclose(features.loc[key].to_numpy(), expected, rtol=1e-6)
+    names = aggregate(mixed, ["max"]).names
+    assert names["era.d0.max"] == "era: p0, max over 4 views of 1 to 5 images"
+
+
+def test_pickles_of_several_images_hold_one_image_after_the_other(tmp_path):
+    predictions = ragged()
+    train, *tests = write_feature_pickles(predictions, tmp_path)
+    opened = load_feature_pickle(train)
+    assert [len(opened[name]) for name in ("a000", "a001", "a002", "a003")] == [4, 8, 20, 4]
+    rows = predictions.oof().query("id == 'a002'").sort_values("view")[["p0", "p1"]].to_numpy()
+    np.testing.assert_array_equal(np.stack(opened["a002"]), rows)
+    assert list(opened) == [f"a{i:03d}" for i in np.argsort(np.arange(24) % 3, kind="stable")]
+    assert len(load_feature_pickle(tests[1])["t002"]) == 20
+    assert json.loads(train.with_suffix(".json").read_text())["images"] == 5
 
 
 def test_the_order_of_rows_does_not_matter():
