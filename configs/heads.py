@@ -79,7 +79,7 @@ class Word2vecOptions(Options):
     weighting: Literal["mean", "idf"] = "mean"
     """How a row's names are averaged: equally, or by their inverse document frequency."""
     loss: Literal["cosine", "squared"] = "cosine"
-    separator: str | None = None
+    separator: Annotated[str, Field(min_length=1)] | None = None
     """What divides the names in a table column; null: white space. Lists need none."""
 
 

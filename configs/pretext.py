@@ -1,8 +1,9 @@
 """Options of the pretexts."""
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from .heads import Options
 
@@ -69,3 +70,13 @@ class TilesOptions(TileOptions):
     """P, for `target: permutations`: orders chosen for a large Hamming distance between any two."""
     hidden: Annotated[int, Field(ge=1)] = 512
     """Width of the layer that joins the tiles' features."""
+
+    @model_validator(mode="after")
+    def _so_many_orders(self) -> "TilesOptions":
+        orders = math.factorial(self.grid**2)
+        if self.target == "permutations" and self.permutations > orders:
+            raise ValueError(
+                f"permutations of at most {orders}, the orders of {self.grid} x {self.grid} tiles, "
+                f"which are {self.permutations}"
+            )
+        return self

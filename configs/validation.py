@@ -31,8 +31,8 @@ def validate(
         in_union: set[KeyPath] = set()
         for detail in error.errors():
             path, skipped = _key_path(detail, data)
-            if path in found:
-                continue
+            if path in found and detail["type"] != "value_error":
+                continue  # of several members of a union, one that says in words what it minds tells more
             found[path] = _problem(detail, path, schema, data, prefix)
             if skipped:
                 in_union.add(path)

@@ -124,6 +124,25 @@ def test_the_years_of_a_date_must_rise(limits: str, years: str):
     load_config(BASE, [date % "{earliest: 1900, latest: 1900.5}"])
 
 
+def test_more_orders_than_the_tiles_have_are_told_before_anything_is_read():
+    tiles = ["pretext.jig.kind=tiles", "pretext.jig.options.grid=2", "pretext.jig.options.permutations=25"]
+    load_config(BASE, tiles)  # the slots do not ask
+    assert complaint(*tiles, "pretext.jig.options.target=permutations").startswith(
+        "pretext.0.options | permutations of at most 24, the orders of 2 x 2 tiles, which are 25 | "
+    )
+
+
+def test_an_empty_separator_is_refused():
+    task = "tasks.era={kind: word2vec, columns: [t], init: jig, options: {separator: ''}}"
+    assert complaint(task).startswith("tasks.era.options.separator | ")
+
+
+def test_a_mix_of_nothing_is_told_with_the_way_out():
+    assert complaint("tasks.era.augment.mix={mixup: 0, cutmix: 0}").startswith(
+        "tasks.era.augment.mix | mixup or cutmix above 0; write `mix: null` for none | "
+    )
+
+
 def test_a_board_whose_tiles_are_too_small_is_told():
     assert complaint("pretext.jig.options.grid=5", "pretext.jig.size=47") == (
         "pretext.0.size | at least 48 pixels, so that each tile of a 5 x 5 board with a gap of 2 keeps 8 | 47"

@@ -159,5 +159,5 @@ def test_the_preview_draws_three_columns(tmp_path):
 def test_tiles_too_small_and_orders_too_many_are_refused():
     with pytest.raises(ValueError, match="expected at least 4 pixels a tile"):
         tiles(size=12)
-    with pytest.raises(ValueError, match="at most 24, the orders of 4 tiles"):
+    with pytest.raises(ValueError, match="at most 24, the orders of 2 x 2 tiles"):
         tiles(grid=2, target="permutations", permutations=25)
