@@ -10,13 +10,14 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .configs import load_config
-    from .pipeline import check, features, finetune, pretrain, run, sample, stack
+    from .pipeline import check, features, finetune, init, pretrain, run, sample, stack
 
 _PUBLIC = {
     "load_config": ".configs",
     "check": ".pipeline",
     "finetune": ".pipeline",
     "features": ".pipeline",
+    "init": ".pipeline",
     "pretrain": ".pipeline",
     "run": ".pipeline",
     "sample": ".pipeline",
@@ -28,6 +29,7 @@ __all__ = [
     "check",
     "features",
     "finetune",
+    "init",
     "load_config",
     "pretrain",
     "run",

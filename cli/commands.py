@@ -15,7 +15,7 @@ from .outcome import told_plainly
 app = typer.Typer(
     name="jigstack",
     help="Pretrain once without labels, fine-tune under one fold plan, stack, and believe the score.",
-    epilog="Start with: jigstack recipes, or jigstack sample emoji",
+    epilog="Start with: jigstack init FOLDER, or jigstack sample emoji",
     no_args_is_help=True,
     add_completion=False,
     # Rich help costs a quarter of a second at every start.
@@ -274,6 +274,37 @@ def check(
         )
     if report.data.failed:
         raise typer.Exit(2)
+
+
+@app.command()
+def init(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder with tables and pictures, or the train table itself.", show_default=False
+        ),
+    ],
+    destination: Annotated[
+        Path | None,
+        typer.Argument(help="The config to write; by default FOLDER.yaml here.", show_default=False),
+    ] = None,
+    preset: Annotated[str, typer.Option("--preset", help="How much work: quick, good or best.")] = "good",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Look at new data and write a commented config that runs.
+
+    Says what it guessed (id, pictures, groups, targets, heads) and why.
+
+    \b
+    Examples:
+      jigstack init data/paintings
+      jigstack init data/paintings/train.csv my.yaml --preset quick
+    """
+    with told_plainly(debug):
+        from .. import pipeline
+
+        pipeline.init(data, destination, preset=preset, quiet=quiet)
 
 
 @app.command()

@@ -6,11 +6,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checking import CheckReport, check
     from .commands import RunResult, features, finetune, pretrain, run, stack
+    from .initialising import init
     from .sampling import sample
 
-__all__ = ["CheckReport", "RunResult", "check", "features", "finetune", "pretrain", "run", "sample", "stack"]
+__all__ = [
+    "CheckReport",
+    "RunResult",
+    "check",
+    "features",
+    "finetune",
+    "init",
+    "pretrain",
+    "run",
+    "sample",
+    "stack",
+]
 
-_FILES = {"CheckReport": "checking", "check": "checking", "sample": "sampling"}
+_FILES = {"CheckReport": "checking", "check": "checking", "init": "initialising", "sample": "sampling"}
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ from ..training.mix import resolve_mix
 from ..training.views import resolve_views
 
 SMOKE_ROWS = {"train": 200, "test": 60, "unlabelled": 60}
+FEWEST_GROUPS = 3  # of a short trial, one for each of its folds
 STORE_MARGIN = 1.3  # a random crop of the store must not be blown up to the input size
 STORE_STEP = 32  # sizes are rounded up, so that nearby input sizes share one store
 
@@ -366,7 +367,7 @@ def smoke_config(config: Config) -> Config:
 
 
 def _some_rows(table: Table, group: str | None, count: int) -> Table:
-    """About `count` rows, whole groups, the same on every machine."""
+    """About `count` rows, whole groups unless they are large, the same on every machine."""
     if len(table) <= count:
         return table
     groups = (
@@ -380,6 +381,9 @@ def _some_rows(table: Table, group: str | None, count: int) -> Table:
             break
         kept.add(name)
         total += sizes[name]
+    if len(kept) < min(FEWEST_GROUPS, len(order)):  # large groups: some rows of each
+        rank = groups.groupby(groups).cumcount()
+        return dataclasses.replace(table, frame=table.frame[(rank < -(-count // len(order))).to_numpy()])
     return dataclasses.replace(table, frame=table.frame[groups.isin(kept).to_numpy()])
 
 

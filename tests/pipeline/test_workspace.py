@@ -342,3 +342,12 @@ def test_a_smoke_run_asks_no_list_for_the_rows_it_left_out_itself(
     assert set(workspace.train.lists["tags"]["id"]) == {*kept, "nobody"}
     found = {finding.code: finding.ids for finding in check_tables(workspace.train, workspace.test)}
     assert found == {"list-ids-unknown": ("nobody",)}
+
+
+def test_a_smoke_run_of_large_groups_keeps_some_rows_of_each(clinic: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(module.SMOKE_ROWS, "train", 24)
+    frame = pd.read_csv(clinic / "train.csv")
+    frame.assign(ward=frame.index % 4).to_csv(clinic / "train.csv", index=False)
+    workspace = Workspace(load_config(config(clinic)), smoke=True)
+    assert workspace.train.column("ward").value_counts().to_dict() == dict.fromkeys(range(4), 6)
+    assert jigstack.run(config(clinic), smoke=True, quiet=True).submission is not None
