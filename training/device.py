@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ..configs.schema import Config
+from .taps import zero_padding_taps
 
 Precision = Literal["fp32", "bf16"]
 
@@ -49,7 +50,9 @@ class Machine:
             yield
 
     def lay_out(self, module: nn.Module) -> nn.Module:
-        """The module on this device, its convolutions in this memory layout."""
+        """The module on this device, its convolutions in this memory layout and safe on tiny inputs (`taps`)."""
+        if self.kind == "cpu" and self.precision == "bf16":
+            zero_padding_taps(module)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return module.to(self.device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
 
