@@ -2,6 +2,7 @@
 
 from .build import build_backbone, starting_from
 from .checkpoint import load_backbone, load_weights, read_card, read_seen, save_backbone
+from .finite import not_finite, refuse_not_finite
 from .timm_backbone import TimmBackbone
 
 __all__ = [
@@ -9,8 +10,10 @@ __all__ = [
     "build_backbone",
     "load_backbone",
     "load_weights",
+    "not_finite",
     "read_card",
     "read_seen",
+    "refuse_not_finite",
     "save_backbone",
     "starting_from",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.findings import name_some
+from .finite import refuse_not_finite
 from .timm_backbone import TimmBackbone
 
 WEIGHTS, CARD, SEEN = "backbone.safetensors", "backbone.json", "seen.parquet"
@@ -88,7 +89,7 @@ def load_weights(backbone: TimmBackbone, file: str | PathLike[str]) -> None:
         file: a safetensors file with the keys of the timm model, or a folder that holds one.
 
     Raises:
-        ValueError: keys are missing, unexpected or of another shape; all are named.
+        ValueError: keys are missing, unexpected or of another shape, or weights are not finite; all are named.
     """
     file = weights_file(file)
     try:
@@ -112,6 +113,7 @@ def load_weights(backbone: TimmBackbone, file: str | PathLike[str]) -> None:
             f"weights {file}: expected the keys of {backbone.name!r} at size {backbone.size}, received "
             f"{'; '.join(found)}. Use the model, options and size that the file was saved with"
         )
+    refuse_not_finite(file, backbone.net, tensors)
     backbone.net.load_state_dict(tensors)
 
 

@@ -12,8 +12,10 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from ..backbones.finite import not_finite
 from ..configs.schema import Optimisation
 from ..datasets.files import atomic
+from ..datasets.findings import name_some
 from .device import Machine
 from .optimiser import adamw, set_learning_rate
 from .randomness import generator, reseed_global
@@ -169,7 +171,8 @@ class Training:
         """Go on from a checkpoint of the same work; False if there is none.
 
         Raises:
-            ValueError: the file is damaged or lacks a part, as another version may have written it; it stays as it is.
+            ValueError: the file is damaged, lacks a part, as another version may have written it, or holds weights that
+                are not finite; it stays as it is.
         """
         if not path.exists():
             return False
@@ -195,7 +198,32 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         for name, value in state["loop"].items():
             setattr(self, name, value)
+        if spoilt := self._spoilt():
+            raise ValueError(
+                f"{path}: expected finite weights, received {spoilt}; remove the file to train this stage anew"
+            )
         return True
+
+    def check_finite(self, epoch: int) -> None:
+        """Let no weights become a checkpoint that are not numbers; the loss of the next step would say so too late.
+
+        Raises:
+            FloatingPointError: a weight or its moving average is NaN or infinite; the message names some.
+        """
+        if spoilt := self._spoilt():
+            raise FloatingPointError(
+                f"weights: expected finite numbers, received {spoilt} in epoch {epoch} of "
+                f"{'/'.join(map(str, self.names))}; use precision=fp32, a smaller lr or a larger size. "
+                "The last checkpoint is from before this epoch."
+            )
+
+    def _spoilt(self) -> str:
+        """Which weights are not finite, in words; nothing if all are."""
+        if names := not_finite(self.method):
+            return f"NaN or infinity in {name_some(names)}"
+        if self.ema is not None and (names := not_finite(self.ema.module)):
+            return f"NaN or infinity in the moving average of {name_some(names)}"
+        return ""
 
 
 def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: False) -> Iterator[Record]:
@@ -210,7 +238,8 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         stop: asked after each step; when true, an `interrupted` record is yielded and the loop ends.
 
     Raises:
-        FloatingPointError: the loss is not finite; the message names the step.
+        FloatingPointError: the loss is not finite, or a weight at the end of an epoch; the message names the step or
+            the weight.
     """
     options, machine, names, seed = training.options, training.machine, training.names, training.seed
     size = min(options.batch, len(source))
@@ -268,6 +297,7 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         if done or interrupted or len(unread) >= check_every:
             _read(unread, training)
         if done or interrupted:
+            training.check_finite(epoch + 1)
             spent = time.perf_counter() - started
             taken = training.step - begun_at
             count = training.step - epoch * per_epoch

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..backbones import TimmBackbone, build_backbone, starting_from
+from ..backbones import TimmBackbone, build_backbone, refuse_not_finite, starting_from
 from ..configs.schema import Backbone, Task, Transfer
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.folds import FoldPlan
@@ -199,7 +199,11 @@ def begin(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> Tra
 
 
 def load_networks(folder: Path, work: FoldWork) -> list[HeadNetwork]:
-    """The finished networks of one fold, one a seed, with the statistics they were trained with."""
+    """The finished networks of one fold, one a seed, with the statistics they were trained with.
+
+    Raises:
+        ValueError: weights are not finite; the message names the file.
+    """
     card = read_json(folder / "head.json")
     targets = {name: restore_target(state) for name, state in card["targets"].items()}
     networks = []
@@ -212,7 +216,9 @@ def load_networks(folder: Path, work: FoldWork) -> list[HeadNetwork]:
             augment=work.shared.augment,
             weights={name: task.weight for name, task in work.tasks.items()},
         )
-        network.load_state_dict(load_file(folder / _weights(number)))
+        weights = load_file(folder / _weights(number))
+        refuse_not_finite(folder / _weights(number), network, weights)
+        network.load_state_dict(weights)
         networks.append(network)
     return networks
 

@@ -75,6 +75,24 @@ def test_a_vit_keeps_its_positions_at_another_size(tmp_path: Path):
         load_backbone(tmp_path, size=50)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_file_of_weights_that_are_not_finite_is_refused_and_nothing_is_loaded(
+    backbone: TimmBackbone, saved: Path, value: float
+):
+    weights = load_file(saved / "backbone.safetensors")
+    weights["conv1.0.weight"].view(-1)[0] = value
+    save_file(weights, saved / "backbone.safetensors")
+    before = {key: tensor.clone() for key, tensor in backbone.net.state_dict().items()}
+    with pytest.raises(
+        ValueError, match=r"backbone.safetensors: .* NaN or infinity in '.*'; delete the file, and a"
+    ):
+        load_weights(backbone, saved)
+    assert all(torch.equal(before[key], tensor) for key, tensor in backbone.net.state_dict().items())
+    (saved.parent / "twin").hardlink_to(saved / "backbone.safetensors")
+    with pytest.raises(ValueError, match="delete the file under all of its 2 names"):
+        load_weights(backbone, saved)
+
+
 def test_random_weights_follow_the_global_seed():
     def build() -> TimmBackbone:
         torch.manual_seed(5)

@@ -164,6 +164,77 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_named(clip: float | None)
         list(fit(training, Points(40, poison=3)))
 
 
+class Spoiler(Points):
+    """Spoils a weight that the loss does not feel in time, as a gradient of the last step may."""
+
+    def __init__(self, training: Training, step: int) -> None:
+        super().__init__(40)
+        self.training, self.step = training, step
+
+    def spoil(self) -> None:
+        with torch.no_grad():
+            self.training.method.spare[0] = math.inf
+
+    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> dict[str, Tensor]:
+        if self.training.step == self.step:
+            self.spoil()
+        return super().batch(rows, draws)
+
+
+class Averaged(Spoiler):
+    def spoil(self) -> None:
+        assert self.training.ema is not None
+        with torch.no_grad():
+            self.training.ema.module.spare[1] = math.nan
+
+
+def spare(ema: float = 0.9) -> Training:
+    """A training with a weight that takes no part in the loss; 5 steps an epoch."""
+    method: Any = Line()
+    method.spare = nn.Parameter(torch.zeros(2))
+    groups = parameter_groups({"body": method.body.parameters()}, method.head.parameters(), weight_decay=0.05)
+    return Training(method, groups, FitOptions(3, 8, Schedule(1e-2, 0.1), ema=ema), CPU, 0, ("pretrain", "x"))
+
+
+@pytest.mark.parametrize(
+    ("source", "ema", "what"),
+    [
+        (Spoiler, 0.0, "in 'spare'"),
+        (Spoiler, 0.9, "in 'spare'"),
+        (Averaged, 0.9, "in the moving average of 'spare'"),
+    ],
+)
+def test_weights_that_are_not_finite_never_become_a_checkpoint(
+    tmp_path: Path, source: type[Spoiler], ema: float, what: str
+):
+    training, path = spare(ema), tmp_path / "last.ckpt"
+    with pytest.raises(
+        FloatingPointError,
+        match=rf"weights: expected finite .* NaN or infinity {what} in epoch 2 of pretrain/x; use precision=fp32",
+    ):
+        for _ in fit(training, source(training, 9)):
+            training.save(path, "key")
+    fresh = spare(ema)
+    assert fresh.resume(path, "key") and fresh.step == 5
+
+
+def test_an_interruption_does_not_save_them_either():
+    training = spare()
+    with pytest.raises(FloatingPointError, match="in epoch 1 of"):
+        list(fit(training, Spoiler(training, 1), stop=lambda: training.step == 3))
+
+
+def test_a_checkpoint_with_weights_that_are_not_finite_is_not_continued(tmp_path: Path):
+    training = spare()
+    with torch.no_grad():
+        training.method.spare[1] = math.nan
+    training.save(tmp_path / "last.ckpt", "key")
+    with pytest.raises(
+        ValueError, match=r"last.ckpt: expected finite weights, .* in 'spare'; remove the file"
+    ):
+        spare().resume(tmp_path / "last.ckpt", "key")
+
+
 def test_the_loop_equals_plain_torch_written_out():
     """Without average, clipping and dropout, against torch's own optimiser on the same order of rows."""
     training = start(epochs=2, ema=0.0)

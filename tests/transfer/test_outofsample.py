@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 from jigstack.configs.schema import EarlyStopping
 from jigstack.datasets.pictures import Pictures
 from jigstack.datasets.predictions import Predictions
@@ -11,6 +12,7 @@ from jigstack.transfer.features import aggregate
 from jigstack.transfer.finetune import REFIT, FoldWork, finetune_fold, held_loss, labelled, load_networks
 from jigstack.transfer.outofsample import merge, predict_fold
 from jigstack.transfer.prediction import predict_views
+from safetensors.torch import load_file, save_file
 
 VIEWS = ["identity", "hflip"]
 TEST = np.array(["t", "u"], dtype=object)
@@ -98,3 +100,19 @@ def test_a_refit_sees_all_rows_and_predicts_test_rows_only(make_work, tmp_path: 
     assert set(work.training_ids()) == set("abcefghij")
     predictions = predict_fold(work, tmp_path, TEST, VIEWS)["era"]
     assert predictions.frame.groupby("id").size().to_dict() == {"t": 2, "u": 6}
+
+
+def test_a_finished_network_with_weights_that_are_not_finite_predicts_nothing_until_trained_again(
+    make_work, tmp_path: Path
+):
+    work = trained(make_work(), tmp_path)
+    path = tmp_path / "head.safetensors"
+    weights = load_file(path)
+    weights["heads.era.bias"][0] = float("nan")
+    save_file(weights, path, metadata={"key": "key"})
+    with pytest.raises(
+        ValueError, match=r"head.safetensors: .* NaN or infinity in 'heads.era.bias'; delete the file"
+    ):
+        predict_fold(work, tmp_path, TEST, VIEWS)
+    path.unlink()
+    assert "era" in predict_fold(trained(work, tmp_path), tmp_path, TEST, VIEWS)
