@@ -39,8 +39,12 @@ class Table:
         """The N ids, an object array of text, in the order of the rows."""
         return self.frame.index.to_numpy(dtype=object)
 
-    def column(self, name: str) -> pd.Series:
+    def column(self, name: str, key: str = "column") -> pd.Series:
         """One column as a series indexed by id; the id itself under its own name.
+
+        Args:
+            name: the column.
+            key: what asked for it, for the message.
 
         Raises:
             ValueError: there is no such column.
@@ -49,7 +53,7 @@ class Table:
             return pd.Series(self.ids, index=self.frame.index, name=name)
         if name not in self.frame.columns:
             raise ValueError(
-                f"column: expected one of {name_some([self.id, *self.frame.columns], 12)}, received {name!r}."
+                f"{key}: expected one of {name_some([self.id, *self.frame.columns], 12)}, received {name!r}."
                 f"{did_you_mean(name, [self.id, *self.frame.columns])}"
             )
         return self.frame.loc[:, name]

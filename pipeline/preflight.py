@@ -150,15 +150,19 @@ def _sizes(workspace: Workspace) -> Iterator[str]:
     """A prediction size that a backbone, built for the size of its training, cannot take."""
     size = workspace.config.features.size
     channels = workspace.config.data.decode.channels
+    alike: dict[tuple[str, int], list[str]] = {}  # a backbone of one size is asked, and told of, once
     for name, task in workspace.config.tasks.items():
-        if size in (None, task.size):
+        alike.setdefault((task.backbone, task.size), []).append(name)
+    for (_, trained), names in alike.items():
+        if size in (None, trained):
             continue
-        built = untrained(workspace, task).eval()
+        built = untrained(workspace, workspace.config.tasks[names[0]]).eval()
         try:
             with torch.inference_mode():
                 built(torch.zeros(1, channels, size, size))
         except (RuntimeError, AssertionError, ValueError) as error:
+            whose = f"task {names[0]}" if len(names) == 1 else f"tasks {', '.join(names)}"
             yield (
-                f"features.size: expected a size that {built.name} of task {name} takes, which is built for "
-                f"{task.size} pixels, received {size} ({error}); leave it null, or train at that size"
+                f"features.size: expected a size that {built.name} of {whose} takes, which is built for "
+                f"{trained} pixels, received {size} ({error}); leave it null, or train at that size"
             )

@@ -218,9 +218,9 @@ class Workspace:
 
     def _label(self, key: str, column: str) -> pd.Series:
         try:
-            return self.train.column(column)
+            return self.train.column(column, key)
         except ValueError as error:
-            raise UserError(f"{key}: {error}") from error
+            raise UserError(str(error)) from error
 
     def _columns(self, name: str, task: Task) -> pd.DataFrame:
         if task.kind == "word2vec":

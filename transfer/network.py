@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..configs.heads import HeadAugment, Mix
 from ..configs.schema import Unfreeze
+from ..datasets.findings import did_you_mean
 from ..datasets.targets import Target
 from ..scoring.losses import LOSSES, masked_mean
 from ..training.augment import augment_images, resize
@@ -151,5 +152,6 @@ def frozen_stages(backbone: Any, frozen: str | Sequence[str]) -> list[str]:
         return stages if frozen == "all" else []
     unknown = [name for name in frozen if name not in stages]
     if unknown:
-        raise ValueError(f"freeze: expected stages of the backbone {stages}, received {unknown}")
+        hints = "".join(did_you_mean(name, stages) for name in unknown)
+        raise ValueError(f"freeze: expected stages of the backbone {stages}, received {unknown}.{hints}")
     return list(frozen)

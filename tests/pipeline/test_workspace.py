@@ -275,6 +275,20 @@ def test_a_changed_cell_or_column_stacks_again(clinic: Path):
 
 
 @pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("tasks.era.columns=[yaer]", "tasks.era.columns: expected one of 'id', "),
+        ("stack.target.target=targit", "stack.target.target: expected one of 'id', "),
+        ("folds.group=artst", "folds.group: expected one of 'id', "),
+    ],
+)
+def test_a_column_that_is_not_there_is_told_with_its_key_alone(make_config, override: str, told: str):
+    with pytest.raises(UserError) as caught:
+        Workspace(load_config(make_config(), [override]))
+    assert str(caught.value).startswith(told)
+
+
+@pytest.mark.parametrize(
     ("columns", "told"),
     [
         (

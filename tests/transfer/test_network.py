@@ -148,9 +148,10 @@ def test_frozen_stages_get_no_gradient_and_keep_their_statistics():
 
 def test_an_unknown_stage_is_named():
     with pytest.raises(
-        ValueError, match=r"freeze: expected stages of the backbone \[.*\], received \['layer9'\]"
+        ValueError,
+        match=r"freeze: expected stages of the backbone \['stem', .*\], received \['layer9', 'stm'\]\..* 'stem'\?$",
     ):
-        network(frozen=["layer9"])
+        network(frozen=["layer9", "stm"])
 
 
 class TinyStore:
