@@ -1,6 +1,7 @@
 """Targets that are lists of names, embedded by word2vec."""
 
 import dataclasses
+import math
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..configs.heads import Word2vecOptions
+from .findings import name_some
 
 CELLS = 4_000_000  # most cosines to hold at a time: 32 MB
 LOSSES = {"cosine": "cosine_distance", "squared": "squared_error"}
@@ -57,10 +59,12 @@ class Word2vecTarget:
         """Learn the word space from the lists of all labelled rows.
 
         Raises:
-            ValueError: no names, or none as often as `min_count`.
+            ValueError: no names, or none as often as `min_count`; or numbers with decimals, which name nothing.
         """
         from gensim.models import Word2Vec  # here: only such a head waits for the import
 
+        for column in columns:
+            _refuse_decimals(name, column, frame.loc[:, column])
         seen = Counter(
             word
             for column in columns
@@ -224,6 +228,21 @@ def _lists(
     return lists
 
 
+def _refuse_decimals(name: str, key: str, column: pd.Series) -> None:
+    """A measured number is no name: hardly any two rows would share one."""
+    decimals = [
+        value
+        for value in column
+        if isinstance(value, float) and not math.isnan(value) and not value.is_integer()
+    ]
+    if decimals:
+        raise ValueError(
+            f"task {name}: expected names in {key!r}, received numbers with decimals in {len(decimals)} rows "
+            f"({name_some(map(str, decimals), 3)}); name a column of text "
+            "or a list, or learn the numbers with kind: regression"
+        )
+
+
 def _words(column: pd.Series, separator: str | None) -> list[list[str]]:
     """The names in each value: those of a tuple, or the parts of a text."""
     return [
@@ -231,9 +250,14 @@ def _words(column: pd.Series, separator: str | None) -> list[list[str]]:
         if isinstance(value, tuple)
         else []
         if pd.isna(value)
-        else [part.strip() for part in str(value).split(separator) if part.strip()]
+        else [part.strip() for part in _text(value).split(separator) if part.strip()]
         for value in column
     ]
+
+
+def _text(value: Any) -> str:
+    """A value as it was written: pandas reads whole numbers as 7.0 where a row of the column has none."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -67,6 +67,26 @@ def test_a_text_column_is_split():
     assert tags(("attributes",), frame, separator=",").lists(frame) == [["new york", "oil"], ["oil"]]
 
 
+def test_whole_numbers_are_names_whatever_gap_made_floats_of_them():
+    """`7` alone in a cell of ids separated by blanks is read as a number; with an empty cell below it, as 7.0."""
+    whole = pd.DataFrame({"attributes": [1, 2, 2, 13]}, index=list("abcd"))
+    assert tags(("attributes",), whole).lists(whole) == [["1"], ["2"], ["2"], ["13"]]
+    gap = pd.DataFrame({"attributes": [1, 2, None, 13]}, index=list("abcd"))
+    assert gap["attributes"].dtype == float
+    assert tags(("attributes",), gap).lists(gap) == [["1"], ["2"], [], ["13"]]
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "Float64", "object"])
+def test_numbers_with_decimals_are_no_names(kind: str):
+    frame = pd.DataFrame({"height": pd.Series([1.5, 2.0, None, 0.25], index=list("abcd"), dtype=kind)})
+    message = (
+        r"task tags: expected names in 'height', received numbers with decimals in 2 rows \('1.5', '0.25'\); name a "
+        r"column of text or a list, .* kind: regression"
+    )
+    with pytest.raises(ValueError, match=message):
+        tags(("height",), frame)
+
+
 @pytest.mark.parametrize("loss", ["cosine", "squared"])
 def test_a_head_that_starts_predicts_the_mean_and_decoding_undoes_encoding(loss: str):
     target = tags(loss=loss).fit(FRAME)
