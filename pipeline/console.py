@@ -20,6 +20,7 @@ class Console:
         self.live = self.stream.isatty()
         self._open_line = False
         self._shown_at = 0.0
+        self._began: dict[str, tuple[float, int]] = {}
 
     def say(self, text: str = "", *, always: bool = False) -> None:
         """A line that stays."""
@@ -59,8 +60,17 @@ class Console:
         self.progress(text, final=not self.live or record.step == record.steps or record.kind != "epoch")
 
     def counting(self, what: str, done: int, total: int) -> None:
-        """A count of rows or files."""
-        self.progress(f"{what} · {done:,} of {total:,}", final=done == total)
+        """A count of rows, files or fits, and the time left; the time starts with the first call for `what`."""
+        now = time.monotonic()
+        if what not in self._began:
+            self._began[what] = (now, done)
+        since, at_first = self._began[what]
+        text = f"{what} · {done:,} of {total:,}"
+        if done == total:
+            del self._began[what]
+        elif done > at_first:
+            text += f" · {duration((now - since) * (total - done) / (done - at_first))} left"
+        self.progress(text, final=done == total)
 
     def _finish_line(self) -> None:
         if self._open_line:

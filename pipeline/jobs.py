@@ -233,4 +233,5 @@ def _stack(work: Work, stage: Stage) -> None:
         threads=workspace.machine.threads,
         folder=work.folder(stage),
         table=workspace.table if options.table else None,
+        progress=lambda model, done, total: work.console.counting(f"{stage.name} · {model}", done, total),
     )

@@ -14,7 +14,7 @@ One validated fold (hold-out) is cut into grouped parts that take the place of f
 predicted by one fold model, so the parts carry no trace of each other's labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -173,6 +173,7 @@ def stack_features(
     problem: Problem,
     parts: Parts,
     test_ids: NDArray,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Stacked:
     """Train, score and apply one kind of level-2 model.
 
@@ -182,6 +183,7 @@ def stack_features(
         problem: the N scored rows.
         parts: the outer parts of the same rows.
         test_ids: M test ids that every fold model predicted.
+        progress: told (done, all) before the first and after each choice of settings, which takes nearly all the time.
 
     Returns:
         Predictions, models and settings.
@@ -192,12 +194,16 @@ def stack_features(
     """
     design = build_design(features, parts.plan, problem.ids, test_ids)
     x, y, names = design.x, problem.encoded, design.names
+    total = 1 + len(parts.names)
+    tell = progress or (lambda *_: None)
+    tell(0, total)
     setting = learner.tune(x, y, names, parts.inner(None))
     nested, naive = np.empty_like(y), np.empty_like(y)
     models: dict[int, Model] = {}
     settings: dict[int, dict[str, Any]] = {}
     in_sample = []
-    for k in parts.names:
+    for done, k in enumerate(parts.names, 1):
+        tell(done, total)
         rows, held = np.flatnonzero(parts.part != k), np.flatnonzero(parts.part == k)
         settings[k] = learner.tune(x[rows], y[rows], names, _within(parts.inner(k), rows))
         models[k] = learner.fit(x[rows], y[rows], names, settings[k])
@@ -205,6 +211,7 @@ def stack_features(
         naive_model = models[k] if same else learner.fit(x[rows], y[rows], names, setting)
         nested[held], naive[held] = models[k].predict(x[held]), naive_model.predict(x[held])
         in_sample.append(problem.score(models[k].predict(x[rows]), rows))
+    tell(total, total)
     test = np.empty((0, 0, y.shape[1]))
     if design.test:
         test = np.stack(

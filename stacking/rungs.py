@@ -1,7 +1,8 @@
 """Rungs: the predictions that the ladder scores, from the constant to the stackers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -54,6 +55,7 @@ def build_candidates(
     models: Sequence[str],
     seed: int,
     threads: int,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Every rung, in the order of the ladder.
 
@@ -68,6 +70,7 @@ def build_candidates(
         models: ``ridge`` and ``lightgbm``, those wanted.
         seed: the run's seed.
         threads: threads of LightGBM.
+        progress: told (model, done, all) while the stackers choose their settings.
 
     Returns:
         constant; each head (through a ridge if it does not decode to the target); the mean of the decoding
@@ -93,7 +96,8 @@ def build_candidates(
     }
     for name, learner in learners.items():
         if name in models:
-            stacked = stack_features(learner, features, scored, parts, test_ids)
+            told = None if progress is None else partial(progress, name)
+            stacked = stack_features(learner, features, scored, parts, test_ids, told)
             rungs.append(_stacker(name, "stacker", stacked))
     return rungs
 

@@ -1,6 +1,6 @@
 """Stack one target: members to rungs, rungs to the ladder, and the files of both."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ def stack_target(
     threads: int,
     folder: Path,
     table: TableColumns | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Ladder:
     """Stack, score and predict one target, and write its folder.
 
@@ -55,6 +56,7 @@ def stack_target(
         folder: the stack's own folder, ``stack/<name>``: receives ``ladder.json``, ``rungs.parquet``,
             ``model.json``, ``fold<k>/<column>.txt`` and ``importance.parquet``.
         table: columns of the table that join the features, or are all of them where there are no tasks.
+        progress: told (model, done, all) while the stackers choose their settings.
 
     Returns:
         The ladder.
@@ -78,7 +80,7 @@ def stack_target(
 
     parts = Parts.build(plan, scored.ids, seeded(seed, "parts", *scored.target))
     candidates = build_candidates(
-        members, scored, labelled, plan, parts, every_test, predicted, options.models, seed, threads
+        members, scored, labelled, plan, parts, every_test, predicted, options.models, seed, threads, progress
     )
     groups = np.asarray(plan.group_of(scored.ids)).astype(str)
     decided = [scored.decide(candidate.nested) for candidate in candidates]

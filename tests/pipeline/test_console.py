@@ -40,6 +40,16 @@ def test_a_file_gets_counts_only_when_they_are_complete():
     assert stream.getvalue() == "decode images · 1,200 of 1,200\n"
 
 
+def test_a_count_tells_the_time_left_from_its_second_call_on(monkeypatch: pytest.MonkeyPatch):
+    seconds = iter(range(0, 1000, 10))
+    monkeypatch.setattr("jigstack.pipeline.console.time.monotonic", lambda: float(next(seconds)))
+    stream = Terminal()
+    console = Console(stream=stream)
+    console.counting("fits", 0, 4)
+    console.counting("fits", 1, 4)  # after 30 s: each look at the clock takes ten
+    assert "fits · 1 of 4 · 1:30 min left" in stream.getvalue() and stream.getvalue().count("left") == 1
+
+
 def test_quiet_says_only_what_was_asked_for():
     stream = io.StringIO()
     console = Console(quiet=True, stream=stream)
