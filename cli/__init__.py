@@ -3,6 +3,9 @@
 
 def main() -> None:
     """Read the command line and run one sub-command."""
-    from .commands import app
+    from .signals import ended_by_signals
 
-    app()
+    with ended_by_signals():
+        from .commands import app
+
+        app()

@@ -16,9 +16,11 @@ def serve() -> None:
     """Read the context, then jobs until the input ends; answer on what was the standard output.
 
     Whoever started this process decides when it stops, so an interruption from the keyboard is left to it. When it is
-    gone, the job at hand ends with a checkpoint.
+    gone, the job at hand ends with a checkpoint; so it does at a SIGTERM, which a whole group of processes may get.
     """
+    stopped = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not get between the answers
     lock = threading.Lock()
@@ -34,7 +36,6 @@ def serve() -> None:
 
     run, context = pickle.load(source)
     jobs: Queue[Any] = Queue()
-    stopped = threading.Event()
 
     def listen() -> None:
         try:

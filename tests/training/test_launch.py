@@ -138,6 +138,14 @@ def test_an_interruption_from_the_keyboard_is_left_to_the_parent(jobs: Any, tmp_
         assert [value for _, (_, value) in launcher.map([3])] == [9]
 
 
+def test_a_worker_that_is_terminated_ends_its_job_with_a_checkpoint(jobs: Any, tmp_path: Path) -> None:
+    """As with `kill` of a whole group: the parent hears of it as of any other stop."""
+    launcher = Processes(1, 1, jobs.wait, tmp_path, lambda *_: launcher.workers[0].process.terminate(), never)
+    with pytest.raises(Interrupted), launcher:
+        list(launcher.map([1]))
+    assert (tmp_path / "checkpoint1").exists()
+
+
 def test_a_worker_whose_parent_is_gone_ends_with_a_checkpoint(jobs: Any, tmp_path: Path) -> None:
     started: list[int] = []
     launcher = Processes(1, 1, jobs.wait, tmp_path, lambda _, job: started.append(job), lambda: bool(started))
