@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from .fit import Source, Training, to_device
-from .optimiser import set_learning_rate
 from .randomness import generator, reseed_global
 
 LOWEST, HIGHEST = 1e-6, 1.0
@@ -37,10 +36,12 @@ def range_test(training: Training, source: Source, steps: int = 100) -> RangeTes
 
     Source: Smith 2017, Cyclical Learning Rates for Training Neural Networks, section 3.3.
 
+    What stays frozen in the first epoch does so here; gradients are accumulated and clipped as in training.
+
     Args:
         training: not yet begun.
         source: the rows; steps beyond an epoch begin another one.
-        steps: how many, at most; it ends earlier once the loss is four times its smallest.
+        steps: how many updates, at most; it ends earlier once the loss is four times its smallest.
 
     Raises:
         ValueError: fewer than 10 steps.
@@ -53,25 +54,27 @@ def range_test(training: Training, source: Source, steps: int = 100) -> RangeTes
     rates: list[float] = []
     losses: list[float] = []
     average = 0.0
-    training.method.train()
+    together = training.options.accumulate
     order = torch.arange(0)
+    training.begin_epoch(0)
     for step in range(steps):
-        epoch, at = divmod(step, per_epoch)
-        if at == 0:
-            order = torch.randperm(len(source), generator=generator(training.seed, "range test", epoch))
-        reseed_global(training.seed, "range test", step)
         rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
-        draws = generator(training.seed, "range test views", step)
-        batch = to_device(source.batch(order[at * size : (at + 1) * size], draws), device)
-        views = training.method.views(batch, draws)
-        with training.machine.autocast():
-            outputs = training.wrapped(views)
-        loss = training.method.loss(outputs, views)["loss"]
-        set_learning_rate(training.optimiser, rate)
+        value = 0.0
         training.optimiser.zero_grad()
-        training.fabric.backward(loss)
-        training.optimiser.step()
-        value = float(loss.detach())
+        for drawn in range(step * together, (step + 1) * together):
+            epoch, at = divmod(drawn, per_epoch)
+            if at == 0:
+                order = torch.randperm(len(source), generator=generator(training.seed, "range test", epoch))
+            reseed_global(training.seed, "range test", drawn)
+            draws = generator(training.seed, "range test views", drawn)
+            batch = to_device(source.batch(order[at * size : (at + 1) * size], draws), device)
+            views = training.method.views(batch, draws)
+            with training.machine.autocast():
+                outputs = training.wrapped(views)
+            loss = training.method.loss(outputs, views)["loss"] / together
+            training.fabric.backward(loss)
+            value += float(loss.detach())
+        training.update(rate)
         if not math.isfinite(value):
             break
         average = SMOOTHING * average + (1 - SMOOTHING) * value

@@ -134,9 +134,21 @@ class Training:
         """The method with the weights that predict: the moving average, or the last weights without one."""
         return self.method if self.ema is None else self.ema.module
 
-    def thaw(self, epoch: int) -> None:
-        """Let the stages learn that are to learn from this epoch on."""
+    def begin_epoch(self, epoch: int) -> None:
+        """Let the stages learn that are to learn from this epoch on, and put all that stays frozen to eval."""
         self._learn({group["stage"] for group in self.waiting} - self._still(epoch))
+        self.method.train()  # whoever took the last record may have evaluated
+        if hasattr(self.method, "apply_modes"):
+            self.method.apply_modes()
+
+    def update(self, rate: float) -> None:
+        """Change the weights by the gradients, clipped if the options say so."""
+        set_learning_rate(self.optimiser, rate)
+        if self.options.clip is not None:
+            self.fabric.clip_gradients(
+                self.wrapped, self.optimiser, max_norm=self.options.clip, error_if_nonfinite=False
+            )
+        self.optimiser.step()
 
     def _still(self, epoch: int) -> set[str]:
         """The stages that do not learn in an epoch."""
@@ -252,7 +264,6 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
     check_every = 1 if machine.kind == "cpu" else 20  # reading a loss waits for the device
     unread: list[dict[str, Tensor]] = []
     rate = 0.0
-    apply_modes = getattr(training.method, "apply_modes", lambda: None)  # frozen batch-norm goes back to eval
 
     while training.step < steps:
         epoch, at = divmod(training.step, per_epoch)
@@ -260,9 +271,7 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         together = min(options.accumulate, per_epoch - first)
         update = epoch * updates_per_epoch + at // options.accumulate
         if order is None or at == 0:
-            training.thaw(epoch)
-            training.method.train()  # whoever took the last record may have evaluated
-            apply_modes()
+            training.begin_epoch(epoch)
             order = torch.randperm(len(source), generator=generator(seed, *names, "order", epoch))
         reseed_global(seed, *names, "step", training.step)
         draws = generator(seed, *names, "views", training.step)  # on the CPU: the same draws on every device
@@ -282,12 +291,7 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         complete = at + 1 == first + together
         if complete:
             rate = options.schedule.rate(update, options.epochs * updates_per_epoch)
-            set_learning_rate(training.optimiser, rate)
-            if options.clip is not None:
-                training.fabric.clip_gradients(
-                    training.wrapped, training.optimiser, max_norm=options.clip, error_if_nonfinite=False
-                )
-            training.optimiser.step()
+            training.update(rate)
             if training.ema is not None:
                 training.ema.update(training.method, step=update + 1)
 

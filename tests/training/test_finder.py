@@ -1,5 +1,7 @@
 """The range test suggests a rate that the training bears."""
 
+from typing import Any
+
 import pytest
 import torch
 from jigstack.training.device import Machine
@@ -37,10 +39,10 @@ class Ones:
         return {"x": torch.ones(len(rows), 1)}
 
 
-def bowl() -> Training:
+def bowl(**options: Any) -> Training:
     method = Bowl()
     groups = parameter_groups({}, method.parameters(), weight_decay=0.0)
-    return Training(method, groups, FitOptions(1, 4, Schedule(1e-3)), CPU, 0, ("test",))
+    return Training(method, groups, FitOptions(1, 4, Schedule(1e-3), **options), CPU, 0, ("test",))
 
 
 def test_the_rates_rise_and_the_suggestion_lies_below_the_best_of_them():
@@ -72,3 +74,48 @@ def test_it_ends_when_the_loss_rises():
 def test_too_few_steps_are_refused():
     with pytest.raises(ValueError, match="steps: expected 10 or more, received 3"):
         range_test(bowl(), Ones(), 3)
+
+
+def test_gradients_are_accumulated_and_clipped_as_in_training():
+    """Four batches of ones are one, so only the number of rows asked for differs; a clipped step is another one."""
+
+    class Counted(Ones):
+        rows = 0
+
+        def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> dict[str, Tensor]:
+            self.rows += len(rows)
+            return super().batch(rows, draws)
+
+    plain, four = Counted(), Counted()
+    expected, found = range_test(bowl(), plain, 20), range_test(bowl(accumulate=4), four, 20)
+    assert found.losses == pytest.approx(expected.losses) and four.rows == 4 * plain.rows == 4 * 20 * 4
+    seen = []
+    for training in (bowl(), bowl(clip=1e-3)):
+        training.optimiser.optimizer.register_step_pre_hook(
+            lambda optimiser, *_: seen.append(float(optimiser.param_groups[0]["params"][0].grad.norm()))
+        )
+        range_test(training, Ones(), 20)
+    assert min(seen[:20]) > 1 and max(seen[20:]) <= 1e-3 * 1.001
+
+
+def test_what_is_frozen_keeps_its_running_statistics():
+    class Normed(Bowl):
+        def __init__(self) -> None:
+            super().__init__()
+            self.frozen, self.free = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+
+        def apply_modes(self) -> None:
+            self.frozen.eval()
+
+        def forward(self, views: dict[str, Tensor]) -> Tensor:
+            return super().forward({"x": self.free(self.frozen(views["x"])) + views["x"]})
+
+    method = Normed()
+    groups = parameter_groups({}, method.parameters(), weight_decay=0.0)
+    range_test(Training(method, groups, FitOptions(1, 4, Schedule(1e-3)), CPU, 0, ("test",)), Ones(), 10)
+    counts = {
+        name: int(value)
+        for name, value in method.state_dict().items()
+        if name.endswith("num_batches_tracked")
+    }
+    assert counts == {"frozen.num_batches_tracked": 0, "free.num_batches_tracked": 10}

@@ -245,7 +245,7 @@ def test_no_gradient_is_computed_in_a_trunk_that_is_frozen_for_the_first_epochs(
     losses["loss"].backward()
     assert all(parameter.grad is None for parameter in net.backbone.parameters())
     assert all(parameter.grad is not None for parameter in net.heads.parameters())
-    training.thaw(1)
+    training.begin_epoch(1)
     excite(net, "year")
     losses = step(net, full_batch())[1]
     losses["loss"].backward()
