@@ -38,7 +38,7 @@ Overrides = Annotated[
     ),
 ]
 Smoke = Annotated[
-    bool, typer.Option("--smoke", help="200 rows and one epoch, to see it work in under a minute.")
+    bool, typer.Option("--smoke", help="200 rows and one epoch: a short trial of the whole run.")
 ]
 FoldList = Annotated[
     str | None, typer.Option("--folds", metavar="0,2", help="Train these folds only.", show_default=False)

@@ -148,6 +148,11 @@ class _Reader:
                 continue  # a feature: new rows have the same values
             if values.value_counts().iloc[0] > 0.5 * len(values):
                 continue
+            if lacking := int(self.column(name).isna().sum()):
+                self.unused[name] = (
+                    f"looks like a group, but {lacking} rows have none; fill them in to use it"
+                )
+                continue
             found[name] = (_TEXT_GROUPS.search(name) is not None, -count)
         if not found:
             return None

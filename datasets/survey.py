@@ -174,6 +174,7 @@ class _Files:
             )
         ]
         if not names:
+            self._refuse_repeated(shared, train + test)
             raise ValueError(
                 f"DATA: expected a column that names each row of {name_some([*self.train, *self.test])} by a value of "
                 f"its own, received {name_some(shared, 8) if shared else 'no column that all of them have'}; add an "
@@ -186,6 +187,22 @@ class _Files:
         files = "all tables" if len(train) + len(test) > 1 else "the table"
         self.reasons["id"] = f"differs in every row of {files}"
         return str(chosen)
+
+    def _refuse_repeated(self, shared: list[str], tables: list[pd.DataFrame]) -> None:
+        """Name the rows that keep a column with the name of an id from being one."""
+        for column in (c for c in shared if str(c).casefold() in _ID_NAMES or _ends_like_an_id(c)):
+            for file, table in zip((*self.train, *self.test), tables, strict=True):
+                present = [str(value) for value in table[column].dropna()]
+                empty = len(table) - len(present)
+                twice = [name for name, count in Counter(present).items() if count > 1]
+                repeated = len(present) - len(set(present))
+                if empty + repeated > ENOUGH * len(table):
+                    break  # a group, rather
+                if empty + repeated:
+                    raise ValueError(
+                        f"DATA: expected a value of its own in {column!r} for each row of {file}, received {empty} empty "
+                        f"ones and {repeated} repeated ({name_some(twice)}); remove or mend these rows"
+                    )
 
     def _other(self, name: str, table: pd.DataFrame, known: set[str]) -> None:
         """A list of names, one more file of the train table, or nothing that is of use."""
@@ -229,9 +246,22 @@ def read_whole(path: Path) -> pd.DataFrame:
             for name in whole:
                 if any(len(text) > 1 and text[0] == "0" for text in raw[name]):
                     frame[name] = raw[name]
+    except UnicodeError as error:
+        raise ValueError(
+            f"{path}: expected UTF-8 text, received other bytes ({error}); save it as UTF-8"
+        ) from error
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: expected a readable table, received: {error}") from error
+        raise ValueError(
+            f"{path}: expected a table with a line of column names, received: {error}"
+        ) from error
     frame.columns = [str(name) for name in frame.columns]
+    if len(frame.columns) == 1 and ";" in frame.columns[0]:
+        raise ValueError(
+            f"{path}: expected columns divided by commas, received one column {frame.columns[0]!r}, divided by ';'; "
+            "save it with commas, or with tabs as .tsv"
+        )
+    if frame.empty:
+        raise ValueError(f"{path}: expected rows, received none below the column names")
     return frame
 
 
@@ -255,7 +285,53 @@ def _joined(tables: list[pd.DataFrame], id: str) -> pd.DataFrame:
 
 def _pictures(root: Path, id: str, frame: pd.DataFrame, test: pd.DataFrame) -> Pictures | None:
     """The pictures that most rows have, named by the id or by a column."""
-    folders: dict[tuple[str, str], set[str]] = {}
+    every = _image_files(root)
+    if not every:
+        return None
+    places = sorted({(path.rpartition("/")[0], os.path.splitext(path)[1]) for path in every})  # noqa: PTH122
+    found: list[tuple[float, str, str, str]] = []
+    for column in [id, *(c for c in frame.columns if c != id and (c in test.columns or not len(test)))]:
+        values = _texts(frame, column)
+        if len(set(values)) < ENOUGH * len(frame):
+            continue
+        patterns = ["{" + column + "}"]
+        for place, suffix in places:
+            front = f"{place}/{{{column}}}" if place else f"{{{column}}}"
+            patterns += [front, front + suffix]
+        for pattern in dict.fromkeys(patterns):
+            share = sum(path in every for path in _paths(pattern, column, values)) / len(frame)
+            if share >= ENOUGH:
+                found.append((share, column, pattern, os.path.splitext(pattern)[1]))  # noqa: PTH122
+    if not found:
+        return None
+    share, column, pattern, suffix = max(found, key=lambda each: each[0])
+    own = _paths(pattern, column, _texts(frame, column))
+    others = _paths(pattern, column, _texts(test, column) if len(test) else [])
+    if sum(path in every for path in others) < ENOUGH * len(others):
+        raise ValueError(
+            f"DATA: expected the pictures of train and test under one pattern, received train's as {pattern!r}, where "
+            f"test's are not (for example {others[0]!r}); put links to both into one folder, or write the path of each "
+            "picture into a column of both tables"
+        )
+    folder = pattern.rpartition("/")[0]
+    spare = {path for path in every if path.rpartition("/")[0] == folder and path.endswith(suffix or "")}
+    spare -= {*own, *others}
+    why = f"{share:.0%} of the train rows have such a file"
+    if missing := [path for path in own if path not in every]:
+        blanks = "; ids with blanks around them are other ids" if any(" " in path for path in missing) else ""
+        why += f", {len(missing)} have none ({name_some(missing, 2)}{blanks})"
+    pictures = _describe([root / path for path in own], pattern, why, len(own) + len(others) + len(spare))
+    if not spare or "{" in folder or not suffix:
+        return pictures
+    glob = f"{folder}/*{suffix}" if folder else f"*{suffix}"
+    return replace(
+        pictures, spare=glob, reasons=(*pictures.reasons, f"{len(spare):,} more lie in the folder")
+    )
+
+
+def _image_files(root: Path) -> set[str]:
+    """All pictures below a folder, by their paths in it; hidden folders are passed over."""
+    every: set[str] = set()
     visited: set[str] = set()
     for place, below, names in os.walk(root, followlinks=True):
         below[:] = [name for name in sorted(below) if not name.startswith(".")]
@@ -264,43 +340,15 @@ def _pictures(root: Path, id: str, frame: pd.DataFrame, test: pd.DataFrame) -> P
             below.clear()
             continue
         visited.add(real)
-        here = Path(place).relative_to(root).as_posix()
-        for name in names:
-            stem, suffix = os.path.splitext(name)  # noqa: PTH122 (a hundred thousand names)
-            if suffix.lower() in SUFFIXES:
-                folders.setdefault((here, suffix), set()).add(stem)
-    if not folders:
-        return None
-    columns = [id, *(c for c in frame.columns if c != id and (c in test.columns or not len(test)))]
-    best: tuple[float, str, tuple[str, str], str, bool] | None = None
-    for column in columns:
-        values = np.array([str(value) for value in frame[column].dropna()], dtype=object)
-        if len(set(values)) < ENOUGH * len(frame):
-            continue
-        for place, suffix in folders:
-            stems = folders[place, suffix]
-            front = "" if place == "." else f"{place}/"
-            for known, pattern in (
-                (stems, f"{front}{{{column}}}{suffix}"),
-                ({f"{stem}{suffix}" for stem in stems}, f"{front}{{{column}}}"),
-                ({f"{front}{stem}{suffix}" for stem in stems}, f"{{{column}}}"),
-            ):
-                share = sum(value in known for value in values) / len(frame)
-                if share >= ENOUGH and (best is None or share > best[0]):
-                    best = (share, pattern, (place, suffix), column, known is stems)
-    if best is None:
-        return None
-    share, pattern, place, column, bare = best
-    _check_test(test, column, folders, place, bare, pattern)
-    rows = [str(value) for value in frame[column].dropna()]
-    paths = [root / pattern.replace("{" + column + "}", value) for value in rows]
-    spare = len(folders[place] - {Path(name).stem for name in (*rows, *_texts(test, column))})
-    why = f"{share:.0%} of the train rows have such a file"
-    found = _describe(paths, pattern, why, len(paths) + len(test) + spare)
-    if not spare or not bare:
-        return found
-    glob = f"{'' if place[0] == '.' else place[0] + '/'}*{place[1]}"
-    return replace(found, spare=glob, reasons=(*found.reasons, f"{spare:,} more lie in the folder"))
+        front = Path(place).relative_to(root).as_posix() + "/"
+        images = (name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)  # noqa: PTH122
+        every |= {name if front == "./" else front + name for name in images}
+    return every
+
+
+def _paths(pattern: str, column: str, values: list[str]) -> list[str]:
+    before, after = pattern.split("{" + column + "}")
+    return [os.path.normpath(before + value + after) for value in values]
 
 
 def _listed(root: Path, id: str, frame: pd.DataFrame, name: str, table: pd.DataFrame) -> Pictures:
@@ -308,26 +356,6 @@ def _listed(root: Path, id: str, frame: pd.DataFrame, name: str, table: pd.DataF
     own = table[table[id].map(str).isin([str(value) for value in frame[id]])]
     each = f"{len(own) / max(1, len(frame)):.1f} pictures a train row, by the paths in {name}"
     return _describe([root / str(path) for path in own["path"]], name, each, len(table))
-
-
-def _check_test(
-    test: pd.DataFrame,
-    column: str,
-    folders: dict[tuple[str, str], set[str]],
-    place: tuple[str, str],
-    bare: bool,
-    pattern: str,
-) -> None:
-    """Refuse test pictures that lie in another folder, which no pattern names."""
-    wanted = _texts(test, column)
-    if not wanted or not bare or len(wanted & folders[place]) >= ENOUGH * len(wanted):
-        return
-    other = max(folders, key=lambda each: len(wanted & folders[each]))
-    if len(wanted & folders[other]) >= ENOUGH * len(wanted):
-        raise ValueError(
-            f"DATA: expected the pictures of train and test under one pattern, received train's as {pattern!r} and "
-            f"test's in the folder {other[0]!r} (*{other[1]}); put links to both into one folder"
-        )
 
 
 def _describe(paths: list[Path], pattern: str, why: str, count: int) -> Pictures:
@@ -366,5 +394,5 @@ def _describe(paths: list[Path], pattern: str, why: str, count: int) -> Pictures
     return Pictures(pattern, height, width, channels, window, None, arrays, count, tuple(reasons))
 
 
-def _texts(table: pd.DataFrame, column: str) -> set[str]:
-    return set(table[column].dropna().map(str)) if len(table) and column in table.columns else set()
+def _texts(table: pd.DataFrame, column: str) -> list[str]:
+    return [str(value) for value in table[column].dropna()]

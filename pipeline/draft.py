@@ -66,7 +66,9 @@ class Draft:
         self.pictures = found.pictures
         self.mains = [label for label in roles.labels if label.main]
         if not self.mains:
-            others = ", ".join([*(label.name for label in roles.labels), *roles.unused][:8]) or "none"
+            known = [*(f"{label.name} ({label.reason})" for label in roles.labels)]
+            known += [f"{name} ({why})" for name, why in roles.unused.items()]
+            others = ", ".join(known[:8]) or "none"
             raise ValueError(
                 f"DATA: expected a column to predict, of numbers or of up to 50 classes, that the test table lacks, "
                 f"received {others}; without test rows name it target"

@@ -8,6 +8,7 @@ import torch
 
 from ..backbones import TimmBackbone, build_backbone
 from ..configs.errors import UserError, closest
+from ..configs.registry import implementation, options_class
 from ..configs.schema import Stack, Task
 from ..stacking.columns import TABLE
 from ..stacking.problem import Problem
@@ -28,6 +29,7 @@ def preflight(workspace: Workspace) -> None:
         *_chains(workspace),
         *_repeats(workspace),
         *_freezing(workspace),
+        *_starts(workspace),
         *_sizes(workspace),
     ]
     if mistakes:
@@ -144,6 +146,42 @@ def _freezing(workspace: Workspace) -> Iterator[str]:
             f"epochs, received {task.unfreeze.model_dump()}, which takes {needed}; raise epochs, lower after or every, "
             "or name the lowest stages under freeze"
         )
+
+
+def _starts(workspace: Workspace) -> Iterator[str]:
+    """Inputs that a backbone cannot take, built for the size that its first pretext shows it."""
+    config, channels = workspace.config, workspace.config.data.decode.channels
+    first_shown: dict[str, int] = {}
+    wanted: list[tuple[str, str, int, int]] = []
+    for stage in config.pretext:
+        if stage.reuse is not None:
+            continue
+        kind, options = implementation(stage.kind), options_class(stage.kind)(**stage.options)
+        shown = kind.input_size(options, stage.size) if hasattr(kind, "input_size") else stage.size
+        first_shown[stage.name] = first_shown.get(stage.init or "", shown)
+        wanted.append((f"pretext.{stage.name}", stage.backbone, first_shown[stage.name], shown))
+    for name, task in config.tasks.items():
+        if task.init in first_shown:
+            wanted.append((f"tasks.{name}", task.backbone, first_shown[task.init], task.size))
+    for name, backbone, first, size in dict.fromkeys(wanted):
+        options = config.backbones[backbone].model_copy(update={"weights": None})
+        try:
+            built = build_backbone(options, channels, first)
+            if size != first:
+                built.probe(size)
+        except ValueError as error:
+            built_for = (
+                f", built for the {first} pixels that its first pretext shows it" if size != first else ""
+            )
+            way_out = (
+                "use one size for both, or a backbone that takes any"
+                if size != first
+                else "choose another size"
+            )
+            yield (
+                f"{name}.size: expected inputs that {options.name} takes{built_for}, received {size} pixels ({error}); "
+                f"{way_out}"
+            )
 
 
 def _sizes(workspace: Workspace) -> Iterator[str]:

@@ -37,7 +37,7 @@ class Workspace:
 
     Args:
         config: as loaded; `auto` is resolved here.
-        smoke: keep a few rows and one epoch, for a trial of the whole run in under a minute.
+        smoke: keep a few rows and one epoch, for a short trial of the whole run.
 
     Attributes:
         smoke: whether this is the short trial.

@@ -128,3 +128,9 @@ def test_words_of_level_2_are_no_names_of_labels():
 def test_texts_that_are_neither_classes_nor_names_and_constants_are_named():
     made = roles({"title": [f"unique words {k}" for k in range(N)], "one": 1, "target": RNG.normal(size=N)})
     assert made.unused == {"title": "120 different texts, too many for classes", "one": "has one value only"}
+
+
+def test_a_group_that_some_rows_lack_is_named_and_not_used():
+    own = {"patient": [None if k == 7 else f"p{k // 2}" for k in range(N)], "target": RNG.normal(size=N)}
+    made = roles(own)
+    assert made.group is None and "1 rows have none; fill them in" in made.unused["patient"]

@@ -32,7 +32,7 @@ def test_pictures_named_by_the_id_and_spare_ones_are_found(tmp_path: Path):
     assert found.pictures is not None
     assert found.pictures.pattern == "photos/{id}.png" and found.pictures.spare == "photos/*.png"
     assert (found.pictures.width, found.pictures.height, found.pictures.channels) == (30, 20, 3)
-    assert found.pictures.reasons[0].startswith("95% of the train rows have such a file; about 30 x 20")
+    assert found.pictures.reasons[0].startswith("95% of the train rows have such a file, 1 have none")
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,57 @@ def _written(root: Path, *names: str) -> Path:
     return root
 
 
-def test_test_pictures_in_another_folder_are_told(tmp_path: Path):
+@pytest.mark.parametrize("suffix", ["", ".png"])
+def test_test_pictures_in_another_folder_are_told(tmp_path: Path, suffix: str):
     photos(tables(tmp_path) / "train_images", IDS)
     photos(tmp_path / "test_images", TESTS)
+    for file in ("train.csv", "test.csv"):
+        frame = pd.read_csv(tmp_path / file, dtype=str)
+        frame.assign(id=frame["id"] + suffix).to_csv(tmp_path / file, index=False)
     with pytest.raises(
-        ValueError, match=r"train's as 'train_images/\{id\}.png' and test's in the folder 'test_"
+        ValueError, match=r"train's as 'train_images/\{id\}(.png)?', where test's are not .*020.png"
     ):
+        survey(tmp_path)
+
+
+def test_a_column_of_paths_into_several_folders_is_found(tmp_path: Path):
+    paths = [f"in/{'ab'[number % 2]}/{name}.png" for number, name in enumerate(IDS)]
+    tables(tmp_path, path=paths)
+    pd.DataFrame({"id": TESTS, "path": [f"in/c/{name}.png" for name in TESTS]}).to_csv(
+        tmp_path / "test.csv", index=False
+    )
+    for folder, names in (("a", IDS[::2]), ("b", IDS[1::2]), ("c", TESTS)):
+        photos(tmp_path / "in" / folder, names)
+    pictures = survey(tmp_path).pictures
+    assert pictures is not None and pictures.pattern == "{path}" and pictures.spare is None
+
+
+def test_rows_without_a_picture_are_counted_and_blanks_named(tmp_path: Path):
+    root = tables(tmp_path)
+    frame = pd.read_csv(root / "train.csv", dtype=str)
+    frame.loc[[3, 4], "id"] = [" 003", "004 "]
+    frame.to_csv(root / "train.csv", index=False)
+    photos(root / "photos", [*IDS, *TESTS])
+    pictures = survey(tmp_path).pictures
+    assert pictures is not None and "2 have none ('photos/ 003.png'" in pictures.reasons[0]
+    assert "blanks around them are other ids" in pictures.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"id;target\n1;2\n3;4\n", "one column 'id;target', divided by ';'; save it with commas"),
+        ("id,target\n1,ä\n".encode("utf-16"), "expected UTF-8 text, received other bytes"),
+        (b"", "a table with a line of column names, received: No columns"),
+        (b"id,target\n", "expected rows, received none below the column names"),
+        (
+            b"id,target\n1,2\n2,3\n2,4\n5,3\n",
+            r"in 'id' for each row of train.csv, received 0 empty .* 1 repeated .'2'",
+        ),
+        (b"id,target\n1,2\n,3\n2,4\n5,3\n", "received 1 empty ones and 0 repeated"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_told_with_the_way_out(tmp_path: Path, content: bytes, told: str):
+    (tmp_path / "train.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=told):
         survey(tmp_path)

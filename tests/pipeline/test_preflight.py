@@ -1,6 +1,7 @@
 """Mistakes that only config and data together show are told before the first step."""
 
 import json
+from pathlib import Path
 
 import jigstack
 import pandas as pd
@@ -87,3 +88,18 @@ def test_a_prediction_size_that_the_backbone_cannot_take_is_told(make_config):
     assert second.startswith(
         "expected a size that mixer_s32_224 of task large takes, which is built for 48 pixels"
     )
+
+
+def test_a_backbone_that_cannot_go_from_the_pretexts_size_to_the_heads_is_told_before_any_training(
+    make_config,
+):
+    config = make_config(backbones={"img": {"name": "mixer_s32_224"}})
+    for task in config["tasks"].values():
+        task["size"] = 64
+    with pytest.raises(UserError) as caught:
+        jigstack.run(config, quiet=True)
+    told = "expected inputs that mixer_s32_224 takes, built for the 32 pixels that its first pretext shows it"
+    assert [line.split(" pixels (")[0] for line in str(caught.value).split("\n") if ".size: " in line] == [
+        f"tasks.{name}.size: {told}, received 64" for name in ("era", "kind")
+    ]
+    assert not (Path(config["runs"]) / "trial").exists()
