@@ -200,8 +200,8 @@ class _Files:
                     break  # a group, rather
                 if empty + repeated:
                     raise ValueError(
-                        f"DATA: expected a value of its own in {column!r} for each row of {file}, received {empty} empty "
-                        f"ones and {repeated} repeated ({name_some(twice)}); remove or mend these rows"
+                        f"DATA: expected a value of its own in {column!r} for each row of {file}, received {empty} "
+                        f"empty ones and {repeated} repeated ({name_some(twice)}); remove or mend these rows"
                     )
 
     def _other(self, name: str, table: pd.DataFrame, known: set[str]) -> None:
