@@ -293,3 +293,16 @@ def test_noise_has_a_strength_for_each_sample_up_to_the_largest():
     noise = ours.spoil(unit.clone(), HeadAugment(noise=0.1), generator()) - unit
     assert kstest(noise.flatten(1).std(1).numpy(), "uniform", args=(0, 0.1)).pvalue > 0.01
     assert abs(float(noise.mean())) < 1e-3
+
+
+def test_noise_is_the_picture_plus_sigma_z_cut_off_at_black_and_white():
+    """One sample after the other, in numpy, with the same draws: first all strengths, then all pixels."""
+    batch, options = pixels(6, side=16), HeadAugment(crop=(1.0, 1.0), hflip=False, noise=0.4)
+    noisy = ours.augment_images(batch, options, 16, generator(3))
+    draws = generator(3)
+    sigmas = torch.rand(6, generator=draws, dtype=torch.float64) * 0.4
+    z = torch.randn(6, 3, 16, 16, generator=draws)
+    for picture, sigma, deviations, result in zip(batch, sigmas, z, noisy, strict=True):
+        twin = picture.numpy() / 255 + float(sigma) * deviations.numpy().astype(float)
+        np.testing.assert_allclose(result.numpy(), np.clip(twin, 0, 1), rtol=0, atol=1e-6)
+    assert 0.02 < float(((noisy == 0) | (noisy == 1)).float().mean()) < 0.5  # some are cut off, most are not

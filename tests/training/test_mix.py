@@ -53,19 +53,66 @@ def test_cutmix_shows_whole_pixels_of_one_rectangle():
             assert targets["who"][row, row] == pytest.approx(1 - float(other.double().mean()))
 
 
+def paper_box(share: float, down: float, right: float, height: int, width: int) -> tuple[slice, slice]:
+    """Yun et al. 2019, algorithm A1: sides of √(1 - λ), the centre uniform, cut off at the border."""
+    tall, wide = int(height * (1 - share) ** 0.5), int(width * (1 - share) ** 0.5)
+    top, left = int(height * down), int(width * right)
+    rows = slice(max(0, int(np.floor(top - tall / 2))), max(0, int(np.floor(top + tall / 2))))
+    columns = slice(max(0, int(np.floor(left - wide / 2))), max(0, int(np.floor(left + wide / 2))))
+    return rows, columns
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_box_is_that_of_the_paper_for_the_same_draws(seed: int):
     share, down, right = torch.rand(3, generator=draws(seed), dtype=torch.float64).tolist()
     inside, true = rectangles(torch.tensor([share]), torch.tensor([[down], [right]]), 40, 30)
-    # Yun et al. 2019, algorithm A1: sides of √(1 - λ), the centre uniform, cut off at the border.
-    tall, wide = int(40 * (1 - share) ** 0.5), int(30 * (1 - share) ** 0.5)
     twin = np.zeros((40, 30), bool)
-    top, left = int(40 * down), int(30 * right)
-    rows = slice(max(0, int(np.floor(top - tall / 2))), max(0, int(np.floor(top + tall / 2))))
-    columns = slice(max(0, int(np.floor(left - wide / 2))), max(0, int(np.floor(left + wide / 2))))
-    twin[rows, columns] = True
+    twin[paper_box(share, down, right, 40, 30)] = True
     assert np.array_equal(inside[0].numpy(), twin)
     assert float(true) == pytest.approx(1 - twin.mean())
+
+
+@pytest.mark.parametrize("options", [MIXUP, CUTMIX], ids=["mixup", "cutmix"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_blend_of_pictures_is_that_of_one_sample_after_the_other_for_the_same_draws(
+    options: Mix, seed: int
+):
+    """Every pixel of the batch has a value of its own, so that what was read from another place shows."""
+    count, height, width = 8, 12, 17
+    images = torch.arange(count * 3 * height * width).view(count, 3, height, width).float()
+    labels = torch.arange(count * 2.0).view(count, 2) ** 2
+    labels[::3] = torch.nan
+    mixed, targets = mix(images.clone(), places() | {"it": labels}, options, draws(seed))
+
+    same = draws(seed)
+    torch.rand(2, generator=same, dtype=torch.float64)  # whether and how
+    partners = torch.randperm(count, generator=same).tolist()
+    quantiles = torch.rand(count, generator=same, dtype=torch.float64).tolist()
+    centres = torch.rand(2, count, generator=same, dtype=torch.float64).T.tolist()
+    alpha = options.mixup or options.cutmix
+    for one, (other, quantile, (down, right)) in enumerate(zip(partners, quantiles, centres, strict=True)):
+        share = float(stats.beta.ppf(quantile, alpha, alpha))
+        if options.cutmix:
+            twin = images[one].clone()
+            rows, columns = paper_box(share, down, right, height, width)
+            twin[:, rows, columns] = images[other][:, rows, columns]
+            share = 1 - twin[0, rows, columns].numel() / (height * width)
+            assert torch.equal(mixed[one], twin)
+        else:
+            twin = share * images[one] + (1 - share) * images[other]
+            torch.testing.assert_close(mixed[one], twin, rtol=1e-5, atol=1e-3)
+        who = torch.zeros(count)
+        who[one] += share
+        who[other] += 1 - share
+        torch.testing.assert_close(targets["who"][one], who)
+        if bool(labels[one].isnan().any()) or (share < 1 and bool(labels[other].isnan().any())):
+            assert targets["it"][one].isnan().all()
+        else:
+            partner = labels[other].nan_to_num()  # of no share where it is unlabelled
+            torch.testing.assert_close(targets["it"][one], share * labels[one] + (1 - share) * partner)
+    assert not torch.equal(mixed, images)
+    labelled = ~targets["it"].isnan().any(1)
+    assert 0 < int(labelled.sum()) < count
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.4, 1.0])

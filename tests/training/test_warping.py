@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from jigstack.configs.heads import Affine
 from jigstack.training.warping import affine, random_affine, shift, shifted
+from scipy.ndimage import map_coordinates
 from scipy.stats import kstest
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
@@ -71,6 +73,56 @@ def test_no_change_is_no_change_and_the_outside_is_mirrored():
     torch.testing.assert_close(affine(images, nothing, nothing, nothing, ones, nothing), images)
     small = affine(torch.ones(4, 1, 16, 16), nothing + 45, nothing + 5, nothing, ones * 0.5, nothing)
     torch.testing.assert_close(small, torch.ones_like(small))
+
+
+def warped(image: np.ndarray, angle: float, move: np.ndarray, scale: float, shear: float) -> np.ndarray:
+    """The slow way, one image (C, H, W): shear, turn, scale, move around the centre; read mirrored beyond the edge.
+
+    scipy's `reflect` mirrors at the edge of the outermost pixels: d c b a | a b c d | d c b a.
+    """
+    turn, lean = math.radians(angle), math.tan(math.radians(shear))
+    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    forward = scale * rotation @ np.array([[1, -lean], [0, 1]])  # on (x, y), y pointing down
+    height, width = image.shape[1:]
+    y, x = np.meshgrid(
+        np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij"
+    )
+    sources = np.linalg.inv(forward) @ (np.stack([x.ravel(), y.ravel()]) - move[:, None])
+    places = sources[::-1] + np.array([[(height - 1) / 2], [(width - 1) / 2]])  # rows, columns
+    read = [map_coordinates(channel, places, order=1, mode="reflect") for channel in image]
+    return np.stack(read).reshape(image.shape)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (13, 21)])
+def test_an_affine_map_mirrors_a_picture_at_its_border_as_scipy_does(height: int, width: int):
+    """Small scales and long moves: most of what is seen is a mirror image, the last ones twice mirrored."""
+    images = torch.rand(6, 3, height, width, generator=generator())
+    angles, shears = torch.tensor([0.0, 0, 33, -70, 10, 45]), torch.tensor([0.0, 0, 0, 12, -25, 5])
+    right, down = torch.tensor([5.0, -3.3, 0, 2.5, 0, -9]), torch.tensor([0.0, 4.6, 0, -6, 3, 9])
+    scales = torch.tensor([1.0, 1, 0.8, 0.9, 0.4, 0.3])
+    ours = affine(images, angles, right, down, scales, shears)
+    for index, image in enumerate(images.double().numpy()):
+        move = np.array([float(right[index]), float(down[index])])
+        twin = warped(image, float(angles[index]), move, float(scales[index]), float(shears[index]))
+        np.testing.assert_allclose(ours[index].numpy(), twin, rtol=0, atol=1e-4)
+
+
+def test_random_affine_maps_are_those_of_one_sample_after_the_other_for_the_same_draws():
+    images = torch.rand(8, 3, 12, 20, generator=generator())
+    options = Affine(degrees=30, translate=0.3, scale=(0.5, 1.5), shear=15)
+    ours, draws = random_affine(images, options, generator(4)), generator(4)
+    angles, right, down, scales, shears = (
+        torch.rand(8, generator=draws, dtype=torch.float64).numpy() for _ in range(5)
+    )
+    for index, image in enumerate(images.double().numpy()):
+        twin = warped(
+            image,
+            angles[index] * 60 - 30,
+            np.array([(right[index] * 0.6 - 0.3) * 20, (down[index] * 0.6 - 0.3) * 12]),
+            0.5 * 3 ** scales[index],
+            shears[index] * 30 - 15,
+        )
+        np.testing.assert_allclose(ours[index].numpy(), twin, rtol=0, atol=1e-4)
 
 
 def slopes(options: Affine, count: int = 2000) -> torch.Tensor:
