@@ -352,16 +352,43 @@ def test_many_tasks_with_long_names_share_a_folder_that_file_systems_allow(make_
     assert all(len(path.name) < 130 for path in (result.path / "transfer").iterdir())
 
 
-@pytest.mark.parametrize("freeze", ["all", "[stem]"])
-def test_frozen_stages_keep_their_weights_and_statistics(make_config, freeze: str):
-    result = run(make_config(), f"tasks.era.freeze={freeze}", f"tasks.kind.freeze={freeze}")
-    before = weights(result.path / "pretext/jig/backbone.safetensors")
-    after = weights(result.path / "transfer/era+kind/fold0/head.safetensors")
-    moved = {name for name, value in before.items() if not torch.equal(value, after[f"backbone.net.{name}"])}
-    if freeze == "all":
-        assert not moved
-    else:
-        assert moved and not [name for name in moved if name.startswith(("conv1", "bn1", "stem"))]
+@pytest.mark.parametrize(
+    ("freeze", "pretext"),
+    [
+        ("all", {}),
+        ("[stem]", {}),
+        ("all", {"kind": "tiles"}),
+        ("all", {"kind": "tiles", "options": {"target": "permutations", "permutations": 10}}),
+    ],
+    ids=["all", "stem", "all-tiles", "all-orders"],
+)
+def test_frozen_stages_keep_their_weights_and_statistics(make_config, freeze: str, pretext: dict[str, Any]):
+    """Every tensor, batch statistics too, in all folds; also the whole way from the tiles pretext to a submission."""
+    config = make_config()
+    config["pretext"][0] |= pretext
+    result = run(config, f"tasks.era.freeze={freeze}", f"tasks.kind.freeze={freeze}")
+    folder = result.path / "pretext/jig"
+    before = weights(folder / "backbone.safetensors")
+    assert {name.split(".")[-1] for name in before} >= {"weight", "bias", "running_mean", "running_var"}
+    for fold in range(3):
+        after = weights(result.path / f"transfer/era+kind/fold{fold}/head.safetensors")
+        assert {name for name in after if name.startswith("backbone.net.")} == {
+            f"backbone.net.{name}" for name in before
+        }
+        moved = {
+            name for name, value in before.items() if not torch.equal(value, after[f"backbone.net.{name}"])
+        }
+        if freeze == "all":
+            assert not moved
+        else:
+            assert moved and not [name for name in moved if name.startswith(("conv1", "bn1", "stem"))]
+    assert (folder / "preview.png").is_file() and result.submission is not None
+    if pretext:
+        assert (
+            json.loads((folder / "backbone.json").read_text())["size"] == 9
+        )  # a tile: (32 - 2 gaps of 2) / 3
+        lines = [json.loads(line) for line in (result.path / "log.jsonl").read_text().splitlines()]
+        assert any("held_board_accuracy" in line.get("scalars", {}) for line in lines)
 
 
 def test_an_unknown_stage_to_freeze_is_named(make_config):

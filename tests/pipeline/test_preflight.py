@@ -4,12 +4,18 @@ import json
 from pathlib import Path
 
 import jigstack
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from jigstack.backbones import load_backbone
 from jigstack.configs import UserError, load_config
 from jigstack.configs.heads import Mix
+from jigstack.datasets.images import ImageStore
 from jigstack.pipeline.workspace import Workspace
+from jigstack.training.augment import resize
+from safetensors.torch import load_file
 
 
 def test_a_stage_that_the_backbone_lacks_and_a_thaw_that_comes_too_late_are_told_before_training(make_config):
@@ -60,13 +66,38 @@ def test_pretraining_fine_tuning_and_prediction_have_sizes_of_their_own(make_con
     card = json.loads((next(iter(result.path.parent.glob(".store/*/card.json")))).read_text())
     assert card["size"] == 64  # 1.3 times the largest, rounded up
     small = jigstack.run(config | {"features": {"views": "hflip"}, "name": "small"}, quiet=True)
-    assert small.linked == [
-        "finetune/era+kind/fold0",
-        "finetune/era+kind/fold1",
-        "finetune/era+kind/fold2",
-    ] or [name for name in small.computed if name.startswith("predict")]
+    assert small.linked == ["pretrain/jig", *(f"finetune/era+kind/fold{fold}" for fold in range(3))]
+    assert {name.split("/")[0] for name in small.computed} == {"predict", "features", "stack"}
     one, other = (pd.read_parquet(run.path / "predictions" / "era.parquet") for run in (result, small))
     assert not one["era"].equals(other["era"])
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_a_network_pretrained_small_is_fine_tuned_on_larger_pictures(make_config, name: str):
+    """Frozen, so that the checkpoint and the head can be put together by hand and asked again."""
+    config = make_config(backbones={"img": {"name": name}}, stack={}, precision="fp32")
+    for task in config["tasks"].values():
+        task |= {"size": 64, "freeze": "all", "lr": 0.05}
+    path = jigstack.run(config, quiet=True).path
+    (folder,) = path.parent.glob(".store/*/")
+    store = ImageStore(folder)
+    assert store.size == 96  # 1.3 times 64, rounded up to 32
+    backbone, card = load_backbone(path / "pretext/jig", size=64)
+    assert card["size"] == backbone.size == 32
+    answers = pd.read_parquet(path / "predictions/era.parquet")
+    answers = answers[(answers["role"] == "oof") & (answers["fold"] == 0) & (answers["view"] == 0)]
+    head = load_file(path / "transfer/era+kind/fold0/head.safetensors")
+    era = json.loads((path / "transfer/era+kind/fold0/head.json").read_text())["targets"]["era"]
+
+    def asked(size: int) -> np.ndarray:
+        pictures = resize(store.gather(store.rows(np.asarray(answers["id"], dtype=object))), size)
+        with torch.no_grad():
+            features = backbone.eval()(backbone.normalise(pictures))  # (B, D)
+        said = features @ head["heads.era.weight"].T + head["heads.era.bias"]
+        return said[:, 0].numpy() * era["scale"] + era["mean"]
+
+    np.testing.assert_allclose(answers["era"], asked(64), rtol=1e-4)
+    assert np.abs(answers["era"] - asked(32)).max() > 0.01
 
 
 def test_a_prediction_size_that_the_backbone_cannot_take_is_told(make_config):
