@@ -165,7 +165,7 @@ def test_tiles_have_their_size_from_any_store(side: int, channels: int, target: 
     assert views["tiles"].isfinite().all()
     losses = method.loss(method(views), views)
     losses["loss"].backward()
-    assert all(parameter.grad.isfinite().all() for parameter in method.parameters())  # pyright: ignore[reportOptionalMemberAccess]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -176,7 +176,7 @@ def test_flat_pictures_stay_finite_under_tile_normalisation(channels: int):
     loss = method.loss(method(views), views)["loss"]
     loss.backward()
     assert loss.isfinite()
-    assert all(parameter.grad.isfinite().all() for parameter in method.parameters())  # pyright: ignore[reportOptionalMemberAccess]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
 
 
 def test_health_is_finite_and_tells_collapse_from_spread():
