@@ -11,10 +11,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ..configs.heads import Options
-from ..configs.registry import options_class
 from ..datasets.roles import Label, Roles
-from ..datasets.survey import Survey
+from ..datasets.survey import Pictures, Survey
 
 PresetName = Literal["quick", "good", "best"]
 SIZES = (32, 48, 64, 96, 128)
@@ -78,14 +76,17 @@ class Draft:
                 f"DATA: expected pictures in {found.root} that are named by a column, or columns that train and test "
                 "share, received neither: there is nothing to learn from. Write a column with the path of each picture"
             )
-        self.pretext = "jig" if self.pictures is not None else None
 
     def text(self) -> str:
         """The whole config."""
         self.guesses = []
         parts = [self._head(), self._data(), self._folds()]
         if self.pictures is not None:
-            parts += [self._backbone(), self._pretext(), self._tasks(), self._rest()]
+            size = input_size(self.pictures, self.amount)
+            parts += [self._backbone(), self._pretext(self.pictures, size), self._tasks(self.pictures, size)]
+            parts += [[f"transfer: {{seeds: {self.amount.seeds}}}"]] if self.amount.seeds > 1 else []
+            views = "none" if self.pictures.arrays else "auto"
+            parts.append([f"features: {{views: {views}, stats: [mean, var, max, min]}}"])
         parts.append(self._stacks())
         return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
@@ -199,43 +200,25 @@ class Draft:
     def _backbone(self) -> list[str]:
         return ["backbones:", f"  img: {{kind: timm, name: {self.amount.backbone}}}"]
 
-    @property
-    def size(self) -> int:
-        """The largest of `SIZES` that neither the pictures nor the preset fall short of."""
-        assert self.pictures is not None
-        side = math.sqrt(self.pictures.height * self.pictures.width)
-        return max([size for size in SIZES if size <= min(side, self.amount.size)], default=SIZES[0])
-
-    def _pretext(self) -> list[str]:
-        assert self.pictures is not None
-        seen = self.pictures.count
-        times = min(5, max(1, round(FEW_IMAGES / max(1, seen))))
+    def _pretext(self, pictures: Pictures, size: int) -> list[str]:
+        times = min(5, max(1, round(FEW_IMAGES / max(1, pictures.count))))
         epochs = self.amount.pretext_epochs * times
-        why = f"pictures of about {self.pictures.width} x {self.pictures.height} at {self.size} pixels"
-        why += f"; {times} times the epochs of the preset, as {seen:,} are few" if times > 1 else ""
-        options = options_class("jigsaw")
-        lines = ["pretext:", *_indent(self._say(f"jigsaw at {self.size} px, {epochs} epochs", why))]
-        size = self.size
-        if issubclass(options, Options):
-            try:
-                options().check_size(size)
-            except ValueError:
-                size = 48  # the smallest board
-        lines.append(
-            f"  - {{name: jig, kind: jigsaw, size: {size}, epochs: {epochs}{self._upright_board()}}}"
-        )
-        return lines
+        why = f"pictures of about {pictures.width} x {pictures.height} at {size} pixels"
+        why += f"; {times} times the epochs of the preset, as {pictures.count:,} are few" if times > 1 else ""
+        # Spectra have an up and a down; of photographs only their owner knows.
+        upright = ", options: {dihedral: false}" if pictures.arrays else ""
+        return [
+            "pretext:",
+            *_indent(self._say(f"jigsaw at {size} px, {epochs} epochs", why)),
+            f"  - {{name: jig, kind: jigsaw, size: {size}, epochs: {epochs}{upright}}}",
+        ]
 
-    def _upright_board(self) -> str:
-        """Spectra have an up and a down; of photographs only their owner knows."""
-        return ", options: {dihedral: false}" if self.pictures is not None and self.pictures.arrays else ""
-
-    def _tasks(self) -> list[str]:
+    def _tasks(self, pictures: Pictures, size: int) -> list[str]:
         rows = len(self.found.frame)
         times = min(3, max(1, round(FEW_ROWS / max(1, rows))))
-        batch = ", batch: 32" if rows < 1000 else ""
-        shared = f"init: jig, size: {self.size}, epochs: {self.amount.epochs * times}{batch}"
-        shared += ", augment: {hflip: false}" if self.pictures is not None and self.pictures.arrays else ""
+        shared = ["init: jig", f"size: {size}", f"epochs: {self.amount.epochs * times}"]
+        shared += ["batch: 32"] if rows < 1000 else []
+        shared += ["augment: {hflip: false}"] if pictures.arrays else []
         lines = ["tasks:"]
         if times > 1:
             lines += _indent(_comment(f"{times} times the epochs of the preset, as {rows:,} rows are few"))
@@ -243,24 +226,16 @@ class Draft:
             for name, kind, options, why in _heads(label):
                 lines += _indent(self._say(f"head {name}: {kind} on {_some(label.columns)}", why))
                 lines += [f"  {name}:", f"    kind: {kind}", *_columns(label.columns)]
-                lines += [f"    {part}" for part in _split_flow(shared)]
+                lines += [f"    {part}" for part in shared]
                 if options:
                     lines.append(f"    options: {_flow(options)}")
         if self.found.lists:
             why = f"the names of {_some(list(self.found.lists))} as one vector a row"
             lines += _indent(self._say("head names: word2vec", why))
             lines += ["  names:", "    kind: word2vec", *_columns(list(self.found.lists))]
-            lines += [f"    {part}" for part in _split_flow(shared)]
+            lines += [f"    {part}" for part in shared]
         lines += _indent(self._unused(self.roles.unused))
         return lines
-
-    def _rest(self) -> list[str]:
-        lines = []
-        if self.amount.seeds > 1:
-            lines += [f"transfer: {{seeds: {self.amount.seeds}}}", ""]
-        assert self.pictures is not None
-        views = "none" if self.pictures.arrays else "auto"
-        return [*lines, f"features: {{views: {views}, stats: [mean, var, max, min]}}"]
 
     def _stacks(self) -> list[str]:
         lines = ["stack:", *_indent(_comment(f"to be predicted: {self.roles.reasons['target']}"))]
@@ -307,6 +282,12 @@ class Draft:
         if label.values == 2:
             return "auc", "two classes are scored by auc"
         return "accuracy", "classes are scored by accuracy"
+
+
+def input_size(pictures: Pictures, preset: Preset) -> int:
+    """The largest of `SIZES` that exceeds neither the pictures nor the preset; pixels."""
+    side = math.sqrt(pictures.height * pictures.width)
+    return max([size for size in SIZES if size <= min(side, preset.size)], default=SIZES[0])
 
 
 def _heads(label: Label) -> Iterator[tuple[str, str, dict[str, Any], str]]:
@@ -372,11 +353,6 @@ def _columns(columns: Sequence[str], key: str = "columns") -> list[str]:
             line = "       "
         line += part
     return [*lines, line]
-
-
-def _split_flow(text: str) -> list[str]:
-    """`a: 1, b: {c: 2}` as lines; commas inside braces stay."""
-    return re.split(r", (?![^{]*\})", text)
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
