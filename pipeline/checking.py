@@ -1,5 +1,6 @@
 """`jigstack check`: look at data, folds and cost before anything is trained."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from ..configs import Config, load_config
+from ..datasets.dates import fractional_years
 from ..datasets.inspect import DataReport, class_balance, report_data
 from ..datasets.metadata import Kind
+from ..datasets.tables import Table
 from .console import Console, duration
 from .curves import draw, marks, schedules
 from .estimate import Estimate, estimate
@@ -64,7 +67,7 @@ def check(
     if workspace.has_images:
         pictures = workspace.pictures(lambda done, total: console.counting("decode images", done, total))
     data = report_data(
-        workspace.train,
+        _with_years(workspace),
         workspace.test,
         pictures,
         workspace.plan,
@@ -114,12 +117,23 @@ def _targets(workspace: Workspace) -> dict[str, Kind]:
     for task in workspace.config.tasks.values():
         if task.kind in ("regression", "onehot", "date"):
             for column in task.columns:
-                number = pd.api.types.is_numeric_dtype(workspace.train.column(column))
+                number = task.kind == "date" or pd.api.types.is_numeric_dtype(workspace.train.column(column))
                 kinds[column] = "number" if number else "class"
     for stack in workspace.config.stack.values():
         for column in stack.columns:
             kinds[column] = "class" if stack.metric in ("accuracy", "logloss", "auc", "f1") else "number"
     return {column: kind for column, kind in kinds.items() if kind == "number" or _few(workspace, column)}
+
+
+def _with_years(workspace: Workspace) -> Table:
+    """The train table with dates as fractional years, as heads learn them; what is no date is missing."""
+    years = {
+        column: fractional_years(workspace.train.column(column), dayfirst=bool(task.options.get("dayfirst")))
+        for task in workspace.config.tasks.values()
+        if task.kind == "date"
+        for column in task.columns
+    }
+    return dataclasses.replace(workspace.train, frame=workspace.train.frame.assign(**years))
 
 
 def _few(workspace: Workspace, column: str) -> bool:

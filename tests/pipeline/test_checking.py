@@ -135,3 +135,21 @@ def test_check_draws_the_learning_rates_and_finds_them_when_asked(make_config, c
     assert all(1e-7 <= rate <= 0.1 for rate in report.rates.values())
     runs = Path(config["runs"])
     assert [path.name for path in runs.iterdir()] == [".store"]  # nothing but the decoded images
+
+
+def test_dates_written_as_text_are_compared_with_the_files_too(make_config, tmp_path: Path):
+    """150 days of as many files, whose widths grow with the days."""
+    days = pd.date_range("1900-01-01", periods=150, freq="40D")
+    ids = [f"{number:03d}" for number in range(150)]
+    pd.DataFrame({"id": ids, "painted": days.strftime("%Y-%m-%d")}).to_csv(
+        tmp_path / "train.csv", index=False
+    )
+    for number, name in enumerate(ids):
+        Image.new("RGB", (20 + number, 20)).save(tmp_path / f"{name}.png")
+    config = make_config(pretext=[], stack={}, folds={"n": 3})
+    config["data"] = {"root": str(tmp_path), "id": "id", "train": ["train.csv"], "images": "{id}.png"}
+    config["tasks"] = {"day": {"kind": "date", "columns": ["painted"], "size": 32}}
+    found = [
+        each for each in jigstack.check(config, quiet=True).data.findings if each.code.startswith("metadata")
+    ]
+    assert len(found) == 1 and "painted" in found[0].message
