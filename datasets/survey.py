@@ -12,9 +12,9 @@ from PIL import Image, UnidentifiedImageError
 
 from .findings import name_some
 from .images import SUFFIXES
+from .tables import TABLE_SUFFIXES
 from .windows import is_array, read_array, suggest_window
 
-TABLES = (".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz", ".parquet", ".pq")
 ENOUGH = 0.5
 """Share of the rows that must have a picture for a pattern to be believed."""
 _LOOKED_AT = 48  # pictures opened for size, channels and window
@@ -93,15 +93,15 @@ def survey(data: str | os.PathLike[str]) -> Survey:
     if not path.exists():
         raise ValueError(f"DATA: expected a folder or a table, received {str(path)!r}, which does not exist")
     root = path if path.is_dir() else path.parent
-    files = sorted(each.name for each in root.iterdir() if each.name.lower().endswith(TABLES))
+    files = sorted(each.name for each in root.iterdir() if each.name.lower().endswith(TABLE_SUFFIXES))
     if path.is_file() and path.name not in files:
         raise ValueError(
-            f"DATA: expected a folder or a file named {', '.join(TABLES)}, received {str(path)!r}"
+            f"DATA: expected a folder or a file named {', '.join(TABLE_SUFFIXES)}, received {str(path)!r}"
         )
     if not files:
         raise ValueError(
-            f"DATA: expected a table ({', '.join(TABLES)}) in {root}, received none; pictures alone need one too: a "
-            "CSV with a row a picture (an id, what is known of it, perhaps a group)"
+            f"DATA: expected a table ({', '.join(TABLE_SUFFIXES)}) in {root}, received none; pictures alone need one "
+            "too: a CSV with a row a picture (an id, what is known of it, perhaps a group)"
         )
     found = _Files(root, files, path.name if path.is_file() else None)
     if found.views is not None:
