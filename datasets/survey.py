@@ -23,7 +23,7 @@ _ID_NAMES = ("_id", "id", "_key", "_name", "file", "filename", "image", "image_i
 
 
 @dataclass(frozen=True)
-class Pictures:
+class PictureSurvey:
     """The pictures of a folder and what a few of them are like.
 
     Attributes:
@@ -72,7 +72,7 @@ class Survey:
     sample: str | None
     frame: pd.DataFrame
     test_frame: pd.DataFrame
-    pictures: Pictures | None
+    pictures: PictureSurvey | None
     reasons: dict[str, str] = field(default_factory=dict)
     unused: dict[str, str] = field(default_factory=dict)
 
@@ -283,7 +283,7 @@ def _joined(tables: list[pd.DataFrame], id: str) -> pd.DataFrame:
     return first
 
 
-def _pictures(root: Path, id: str, frame: pd.DataFrame, test: pd.DataFrame) -> Pictures | None:
+def _pictures(root: Path, id: str, frame: pd.DataFrame, test: pd.DataFrame) -> PictureSurvey | None:
     """The pictures that most rows have, named by the id or by a column."""
     every = _image_files(root)
     if not every:
@@ -351,14 +351,14 @@ def _paths(pattern: str, column: str, values: list[str]) -> list[str]:
     return [os.path.normpath(before + value + after) for value in values]
 
 
-def _listed(root: Path, id: str, frame: pd.DataFrame, name: str, table: pd.DataFrame) -> Pictures:
+def _listed(root: Path, id: str, frame: pd.DataFrame, name: str, table: pd.DataFrame) -> PictureSurvey:
     """The pictures of a list file, several a row."""
     own = table[table[id].map(str).isin([str(value) for value in frame[id]])]
     each = f"{len(own) / max(1, len(frame)):.1f} pictures a train row, by the paths in {name}"
     return _describe([root / str(path) for path in own["path"]], name, each, len(table))
 
 
-def _describe(paths: list[Path], pattern: str, why: str, count: int) -> Pictures:
+def _describe(paths: list[Path], pattern: str, why: str, count: int) -> PictureSurvey:
     """What a few of the pictures are like."""
     there = [path for path in paths if path.is_file()]
     drawn = [there[k] for k in np.linspace(0, len(there) - 1, min(_LOOKED_AT, len(there))).astype(int)]
@@ -391,7 +391,7 @@ def _describe(paths: list[Path], pattern: str, why: str, count: int) -> Pictures
         reasons.append("the window holds 99.8 % of the values of those opened")
     channels = 3 if modes["colour"] else 1
     arrays = is_array(drawn[0])
-    return Pictures(pattern, height, width, channels, window, None, arrays, count, tuple(reasons))
+    return PictureSurvey(pattern, height, width, channels, window, None, arrays, count, tuple(reasons))
 
 
 def _texts(table: pd.DataFrame, column: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..datasets.roles import Label, Roles
-from ..datasets.survey import Pictures, Survey
+from ..datasets.survey import PictureSurvey, Survey
 
 PresetName = Literal["quick", "good", "best"]
 SIZES = (32, 48, 64, 96, 128)
@@ -200,7 +200,7 @@ class Draft:
     def _backbone(self) -> list[str]:
         return ["backbones:", f"  img: {{kind: timm, name: {self.amount.backbone}}}"]
 
-    def _pretext(self, pictures: Pictures, size: int) -> list[str]:
+    def _pretext(self, pictures: PictureSurvey, size: int) -> list[str]:
         times = min(5, max(1, round(FEW_IMAGES / max(1, pictures.count))))
         epochs = self.amount.pretext_epochs * times
         why = f"pictures of about {pictures.width} x {pictures.height} at {size} pixels"
@@ -213,7 +213,7 @@ class Draft:
             f"  - {{name: jig, kind: jigsaw, size: {size}, epochs: {epochs}{upright}}}",
         ]
 
-    def _tasks(self, pictures: Pictures, size: int) -> list[str]:
+    def _tasks(self, pictures: PictureSurvey, size: int) -> list[str]:
         rows = len(self.found.frame)
         times = min(3, max(1, round(FEW_ROWS / max(1, rows))))
         shared = ["init: jig", f"size: {size}", f"epochs: {self.amount.epochs * times}"]
@@ -222,8 +222,10 @@ class Draft:
         lines = ["tasks:"]
         if times > 1:
             lines += _indent(_comment(f"{times} times the epochs of the preset, as {rows:,} rows are few"))
+        taken = {label.name for label in self.roles.labels}
         for label in self.roles.labels:
-            for name, kind, options, why in _heads(label):
+            for wanted, kind, options, why in _heads(label):
+                name = wanted if wanted == label.name else _apart(wanted, taken)
                 lines += _indent(self._say(f"head {name}: {kind} on {_some(label.columns)}", why))
                 lines += [f"  {name}:", f"    kind: {kind}", *_columns(label.columns)]
                 lines += [f"    {part}" for part in shared]
@@ -231,8 +233,9 @@ class Draft:
                     lines.append(f"    options: {_flow(options)}")
         if self.found.lists:
             why = f"the names of {_some(list(self.found.lists))} as one vector a row"
-            lines += _indent(self._say("head names: word2vec", why))
-            lines += ["  names:", "    kind: word2vec", *_columns(list(self.found.lists))]
+            name = _apart("names", taken)
+            lines += _indent(self._say(f"head {name}: word2vec", why))
+            lines += [f"  {name}:", "    kind: word2vec", *_columns(list(self.found.lists))]
             lines += [f"    {part}" for part in shared]
         lines += _indent(self._unused(self.roles.unused))
         return lines
@@ -262,7 +265,7 @@ class Draft:
                 )
             lines.append(f"    models: {_flow(models)}")
             lines += ["    table: true"] if table else []
-            if label.range is not None and metric in ("rmse", "mae"):
+            if label.range is not None and metric == "rmse":
                 lines.append(f"    range: {_flow([_short(end) for end in label.range])}")
         return lines
 
@@ -284,7 +287,7 @@ class Draft:
         return "accuracy", "classes are scored by accuracy"
 
 
-def input_size(pictures: Pictures, preset: Preset) -> int:
+def input_size(pictures: PictureSurvey, preset: Preset) -> int:
     """The largest of `SIZES` that exceeds neither the pictures nor the preset; pixels."""
     side = math.sqrt(pictures.height * pictures.width)
     return max([size for size in SIZES if size <= min(side, preset.size)], default=SIZES[0])
@@ -309,6 +312,14 @@ def _heads(label: Label) -> Iterator[tuple[str, str, dict[str, Any], str]]:
                 {},
                 "the same values as classes, which tell more than their mean",
             )
+
+
+def _apart(name: str, taken: set[str]) -> str:
+    """A name that differs from those taken, and is then taken too."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _comment(text: str) -> Iterator[str]:

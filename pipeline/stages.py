@@ -190,7 +190,7 @@ class Stages:
         }
         if options.table:
             inputs["data.columns"] = list(self.config.data.columns)
-            inputs["table"] = self.workspace.table_digest()
+            inputs["table"] = self.workspace.table_digest
         return Stage(Job("stack", name), f"stack/{name}", inputs, STACK_OUTPUTS)
 
     def _backbone(self, name: str) -> dict[str, Any]:

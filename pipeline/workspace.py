@@ -150,6 +150,7 @@ class Workspace:
         """
         return TableColumns.encode(self.train.frame, self.test.frame, list(self.config.data.columns))
 
+    @cached_property
     def table_digest(self) -> str:
         """Names the values of the table columns, in train and test."""
         tables = (self.train, self.test)

@@ -39,11 +39,12 @@ class TableColumns:
         """Turn columns into numbers.
 
         Numbers and booleans stay what they are, a missing one NaN. Text of up to `MOST_LEVELS` values gets a column for
-        each value, in the order of the alphabet; longer text one column, the share of the train rows with the same
-        value. Values that no train row has are 0 in all of them; so are missing texts.
+        each value, in the order of the alphabet; longer text one column, the share of all rows with the same value.
+        Levels and shares are those of train and test together, so that a validation row is seen as a test row is.
+        Missing texts are 0 in all of them; so are values of test alone, whose columns do not vary in train.
 
         Args:
-            train: the labelled rows, indexed by id; levels and shares are theirs.
+            train: the labelled rows, indexed by id.
             test: the rows to predict, with the same columns; may be empty.
             columns: what to take.
 
@@ -129,16 +130,15 @@ def _encode(train: pd.Series, test: pd.Series) -> list[tuple[str, Array, Array]]
                     f"{name_some(rows.index[np.isinf(side)].to_numpy())}; leave them empty"
                 )
         return [(name, values[0], values[1])]
-    shares = train.value_counts(normalize=True, dropna=True)
-    shares.index = shares.index.map(str)
     texts = [
         side.astype(object).where(side.notna(), None).map(str, na_action="ignore") for side in (train, test)
     ]
+    shares = pd.concat(texts).value_counts(normalize=True)
     if len(shares) > MOST_LEVELS:
         share = dict(zip(shares.index, shares.to_numpy(), strict=True))
         found = [side.map(share.get).astype(float).fillna(0.0).to_numpy() for side in texts]
-        return [(f"{name}, share of its value in train", found[0], found[1])]
-    levels = sorted(set(shares.index))
+        return [(f"{name}, share of the rows with its value", found[0], found[1])]
+    levels = sorted(shares.index)
     if len(levels) == 2 and train.notna().all():
         levels = levels[1:]  # the other one is its opposite
     return [

@@ -123,3 +123,25 @@ def test_nothing_to_predict_and_nothing_to_learn_from_are_told(museum: Path, tmp
     train[["id"]].assign(title=[f"a {k} b" for k in range(60)]).to_csv(data / "train.csv", index=False)
     with pytest.raises(ValueError, match=r"expected a column to predict, .* received title"):
         jigstack.init(data)
+
+
+def test_heads_of_lists_and_classes_keep_out_of_the_way_of_columns_with_their_names(
+    museum: Path, tmp_path: Path
+):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "photos").symlink_to(museum / "photos")
+    train = pd.read_csv(museum / "train.csv", dtype=str)
+    train.assign(names=list("abc") * 20, target_class=list("xy") * 30).to_csv(data / "train.csv", index=False)
+    (data / "test.csv").write_text((museum / "test.csv").read_text())
+    pd.DataFrame({"id": train["id"], "name": ["red", "blue", "green"] * 20}).to_csv(
+        data / "tags.csv", index=False
+    )
+    tasks = load_config(jigstack.init(data, quiet=True)).tasks
+    assert {name: task.kind for name, task in tasks.items()} == {
+        "target": "regression",
+        "target_class_": "onehot",
+        "names": "onehot",
+        "target_class": "onehot",
+        "names_": "word2vec",
+    }

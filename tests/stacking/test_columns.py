@@ -44,15 +44,16 @@ def test_numbers_stay_and_classes_become_one_column_each():
     np.testing.assert_array_equal(found.test.iloc[:, 3:], twin)
 
 
-def test_text_of_many_values_becomes_the_share_of_train_rows_with_the_same_value():
+def test_text_of_many_values_becomes_the_share_of_all_rows_with_the_same_value():
     train, test = table(), table("t", 9, 1)
     test.iloc[0, test.columns.get_loc("street")] = "a street of no train row"
     found = TableColumns.encode(train, test, ["street"])
     assert len(set(train["street"])) > MOST_LEVELS
-    assert list(found.names.values()) == ["street, share of its value in train"]
-    expected = [(train["street"] == name).mean() for name in test["street"]]
+    assert list(found.names.values()) == ["street, share of the rows with its value"]
+    both = [*train["street"], *test["street"]]  # validation rows are seen as test rows are
+    expected = [both.count(name) / len(both) for name in test["street"]]
     np.testing.assert_allclose(found.test["table.d0"], expected, rtol=1e-6)
-    np.testing.assert_array_equal(found.test.loc["t000"], [0.0])
+    np.testing.assert_allclose(found.test.loc["t000"], [1 / len(both)], rtol=1e-6)
 
 
 def test_missing_values_and_classes_that_train_lacks_are_accepted():
