@@ -20,6 +20,7 @@ _RESERVED = {
     "img_size": "it follows the stage's size",
     "pretrained": "write weights: pretrained",
 }
+_SMALL_STEM = "small_stem"
 _UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 # Other channel counts than 3 have no published statistics.
 _MEAN, _STD = 0.5, 0.25
@@ -35,7 +36,8 @@ class TimmBackbone(nn.Module):
         channels: C of the input.
         size: H = W of the input, pixels. Models with a table of positions are built for it; where timm can
             resample that table (`dynamic_img_size`), they take other sizes too.
-        options: further keyword arguments of `timm.create_model`.
+        options: further keyword arguments of `timm.create_model`, and `small_stem`: whether a ResNet begins with a
+            3 x 3 convolution without stride and pooling, as those for CIFAR do (He et al. 2016, section 4.2).
         pretrained: download timm's weights.
 
     Attributes:
@@ -223,6 +225,9 @@ def _check_options(options: Mapping[str, Any]) -> None:
 def _create(name: str, channels: int, size: int, options: Mapping[str, Any], pretrained: bool) -> nn.Module:
     # timm does not tell which models take img_size, and each refuses the arguments that it does not know
     # before any weight is made or loaded: so ask for most first.
+    options = dict(options)
+    if options.pop(_SMALL_STEM, False):
+        return _with_small_stem(_create(name, channels, size, options, pretrained), name, pretrained)
     position_tables: list[dict[str, Any]] = [
         {"img_size": size, "dynamic_img_size": True},
         {"img_size": size},
@@ -249,6 +254,22 @@ def _create(name: str, channels: int, size: int, options: Mapping[str, Any], pre
                 f"backbone name: {error} Its tags: {name_some(timm.list_pretrained(name.split('.')[0]))}"
             ) from error
     raise ValueError(f"backbone {name!r}: timm cannot build it with in_chans={channels} and {dict(options)}")
+
+
+def _with_small_stem(net: nn.Module, name: str, pretrained: bool) -> nn.Module:
+    first = getattr(net, "conv1", None)
+    if pretrained or not (
+        isinstance(first, nn.Conv2d) and isinstance(getattr(net, "maxpool", None), nn.MaxPool2d)
+    ):
+        received = "weights: pretrained" if pretrained else repr(name)
+        raise ValueError(
+            f"backbone options: {_SMALL_STEM} expects a ResNet with random weights, whose first convolution and "
+            f"pooling it replaces, received {received}; remove it or choose resnet18, resnet34, ..."
+        )
+    stem = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")  # as timm's ResNets
+    net.conv1, net.maxpool = stem, nn.Identity()
+    return net
 
 
 def _units(net: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:

@@ -1,6 +1,6 @@
 """Options of the heads and of their augmentation."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +11,9 @@ class Options(BaseModel):
     """Frozen options that forbid unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    optimiser: ClassVar[Literal["adamw", "sgd"]] = "adamw"
+    """What trains a pretext whose config says `optimiser: auto`."""
 
     def check_size(self, size: int) -> None:
         """Raise a ValueError saying what is expected if inputs of `size` pixels do not suit the options."""

@@ -129,7 +129,8 @@ class Backbone(Section):
     weights: str | None = None
     """null: random; `pretrained`: timm's download; or a checkpoint file."""
     options: dict[str, Any] = {}
-    """Further keyword arguments of `timm.create_model`."""
+    """Further keyword arguments of `timm.create_model`; `small_stem: true` gives a ResNet the stem of CIFAR's (3 x 3,
+    no stride, no pooling), for inputs of 32 to 64 pixels."""
 
 
 class Optimisation(Section):
@@ -139,8 +140,10 @@ class Optimisation(Section):
     """Side of the square input, pixels."""
     epochs: Count = 30
     batch: Annotated[int, Field(ge=2)] = 64
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    lr: Auto | Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate; `auto`: 1e-3 for adamw, .05 · batch / 256 for sgd (Goyal et al. 2017)."""
+    weight_decay: Auto | Annotated[float, Field(ge=0)] = 0.05
+    """`auto`: .05 for adamw, 1e-4 for sgd."""
     warmup: Share = 0.1
     """Share of the steps with a rising learning rate."""
     schedule: Literal["cosine", "onecycle"] = "cosine"
@@ -158,13 +161,22 @@ class Optimisation(Section):
             raise ValueError(f"restarts left out with schedule: {self.schedule}; only a cosine starts again")
         return self
 
+    def rates(self, optimiser: Literal["adamw", "sgd"] = "adamw") -> tuple[float, float]:
+        """Peak learning rate and weight decay, with what `auto` means for an optimiser."""
+        scaled = 0.05 * self.batch * self.accumulate / 256
+        lr, decay = (1e-3, 0.05) if optimiser == "adamw" else (scaled, 1e-4)
+        return (
+            lr if self.lr == "auto" else self.lr,
+            decay if self.weight_decay == "auto" else self.weight_decay,
+        )
+
 
 class Pretext(Optimisation):
     """One self-supervised pretraining; its checkpoint serves any number of tasks."""
 
     name: Name
     kind: str
-    """A registered pretext: jigsaw or tiles."""
+    """A registered pretext: jigsaw, tiles, simsiam, dino or lejepa."""
     backbone: str = "auto"
     init: str | None = None
     """null: the backbone's own weights; the name of an earlier pretext; or a checkpoint file."""
@@ -173,6 +185,10 @@ class Pretext(Optimisation):
     scope: Literal["auto", "transductive", "inductive", "asymmetric"] = "auto"
     """Rows seen: train and test / one checkpoint per fold without its validation groups / train rows only."""
     epochs: Count = 100
+    optimiser: Auto | Literal["adamw", "sgd"] = "auto"
+    """`sgd`: momentum .9, all weights decay; `auto`: sgd for simsiam, as in its paper, adamw for the others."""
+    lr: Auto | Annotated[float, Field(gt=0)] = "auto"
+    weight_decay: Auto | Annotated[float, Field(ge=0)] = "auto"
     options: dict[str, Any] = {}
     """Of the kind of pretext."""
 

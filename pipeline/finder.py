@@ -31,7 +31,7 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
             work, start = _started(pretrain_work(workspace, run, options, fold))
             seen, _ = pretrain.split_held(work)
             test = range_test(pretrain.begin(work), pretrain.StoredImages(work.pictures, seen), STEPS)
-            yield f"pretrain/{options.name}{start}", [f"pretext.{index}.lr"], options.lr, test
+            yield f"pretrain/{options.name}{start}", [f"pretext.{index}.lr"], work.options.rates()[0], test
     for network in stages.networks:
         work, start = _started(fold_work(workspace, run, Job("finetune", network.name, 0)))
         work = dataclasses.replace(work, tasks=_thawed(work.tasks))
@@ -42,7 +42,7 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
         yield (
             f"finetune/{network.name}{start}",
             [f"tasks.{task}.lr" for task in network.tasks],
-            network.shared.lr,
+            network.shared.rates()[0],
             test,
         )
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..configs.errors import UserError, closest
+from ..configs.registry import options_class
 from ..configs.schema import Config, Task
 from ..datasets.files import content_digests, digest
 from ..datasets.folds import FoldPlan, make_plan
@@ -254,20 +255,24 @@ class Workspace:
         only = next(iter(config.backbones))
         by_name = {stage.name: stage for stage in config.pretext}
         all_folds = list(range(self.plan.n))
-        pretexts = [
-            stage.model_copy(
-                update={
-                    "backbone": only if stage.backbone == "auto" else stage.backbone,
-                    "scope": self._scope(stage.name, stage.scope),
-                }
-            )
-            for stage in config.pretext
-        ]
+        pretexts = []
+        for stage in config.pretext:
+            own = options_class(stage.kind).optimiser if stage.optimiser == "auto" else stage.optimiser
+            lr, weight_decay = stage.rates(own)
+            resolved = {
+                "backbone": only if stage.backbone == "auto" else stage.backbone,
+                "scope": self._scope(stage.name, stage.scope),
+                "optimiser": own,
+                "lr": lr,
+                "weight_decay": weight_decay,
+            }
+            pretexts.append(stage.model_copy(update=resolved))
         tasks = {}
         for name, task in config.tasks.items():
             follows = by_name[task.init].backbone if task.init in by_name else "auto"
             wanted = follows if task.backbone == "auto" else task.backbone
             folds = all_folds if task.folds == "auto" else sorted(set(task.folds))
+            lr, weight_decay = task.rates()
             if any(fold >= self.plan.n for fold in folds):
                 raise UserError(
                     f"tasks.{name}.folds: expected folds of the plan 0..{self.plan.n - 1}, received {folds}"
@@ -276,6 +281,8 @@ class Workspace:
                 update={
                     "backbone": only if wanted == "auto" else wanted,
                     "folds": folds,
+                    "lr": lr,
+                    "weight_decay": weight_decay,
                     "augment": task.augment.model_copy(update={"mix": resolve_mix(task)}),
                 }
             )

@@ -132,10 +132,18 @@ def begin(work: PretrainWork) -> Training:
     backbone = method.backbone
     own = {id(parameter) for parameter in backbone.parameters()}
     head = [parameter for parameter in method.parameters() if id(parameter) not in own]
+    fit_options = FitOptions.of(options)
+    groups = parameter_groups(
+        backbone.stages(),
+        head,
+        weight_decay=options.rates(fit_options.optimiser)[1],
+        decay_all=fit_options.optimiser == "sgd",
+        steady=method.steady() if hasattr(method, "steady") else (),
+    )
     return Training(
         method,
-        parameter_groups(backbone.stages(), head, weight_decay=options.weight_decay),
-        FitOptions.of(options),
+        groups,
+        fit_options,
         work.machine,
         work.seed,
         ("pretrain", options.name, _scope_part(work)),

@@ -13,11 +13,11 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from ..backbones.finite import not_finite
-from ..configs.schema import Optimisation
+from ..configs.schema import Optimisation, Pretext
 from ..datasets.files import atomic
 from ..datasets.findings import name_some
 from .device import Machine
-from .optimiser import adamw, set_learning_rate
+from .optimiser import Optimiser, make_optimiser, set_learning_rate
 from .randomness import generator, reseed_global
 from .schedule import Schedule
 
@@ -63,12 +63,16 @@ class FitOptions:
     clip: float | None = None
     ema: float = 0.0
     accumulate: int = 1
+    optimiser: Optimiser = "adamw"
 
     @classmethod
     def of(cls, options: Optimisation, ema: float = 0.0) -> "FitOptions":
         """From the part of the config that every trained stage has."""
-        schedule = Schedule(options.lr, options.warmup, options.schedule, options.restarts)
-        return cls(options.epochs, options.batch, schedule, options.clip, ema, options.accumulate)
+        own = options.optimiser if isinstance(options, Pretext) else "adamw"
+        if own == "auto":
+            raise ValueError("optimiser: expected a resolved config, received 'auto'; make a Workspace first")
+        schedule = Schedule(options.rates(own)[0], options.warmup, options.schedule, options.restarts)
+        return cls(options.epochs, options.batch, schedule, options.clip, ema, options.accumulate, own)
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,12 @@ class Training:
     """A method being trained: its weights, their moving average, its optimiser and the next step.
 
     A method with a `thaw(epoch)` says which stages stay as they are in an epoch; the optimiser gets the others, and
-    each of the rest when it thaws.
+    each of the rest when it thaws. A method with a `follow(share)` is told after each change of the weights which share
+    of the training is done: its teacher then follows.
 
     Attributes:
         method: an `nn.Module` that is a `Method`.
-        groups: AdamW parameter groups with a `scale` each (`parameter_groups`).
+        groups: parameter groups with a `scale` each (`parameter_groups`).
         names: the stage, task and fold, from which all draws are seeded.
         history: one entry a finished epoch; it travels with the checkpoint.
     """
@@ -123,7 +128,9 @@ class Training:
         # The optimiser is made before Fabric wraps the module: both hold the same parameters.
         fabric = self.machine.fabric()
         learning = [group for group in self.groups if group["stage"] not in frozen]
-        self.wrapped, self.optimiser = fabric.setup(self.method, adamw(learning))
+        self.wrapped, self.optimiser = fabric.setup(
+            self.method, make_optimiser(self.options.optimiser, learning)
+        )
         self.fabric = fabric
         if self.options.ema > 0:
             # The warm-up of the decay lets short trainings forget their first weights.
@@ -143,7 +150,7 @@ class Training:
 
     def update(self, rate: float) -> None:
         """Change the weights by the gradients, clipped if the options say so."""
-        set_learning_rate(self.optimiser, rate)
+        set_learning_rate(self.optimiser, rate, self.options.schedule.peak)
         if self.options.clip is not None:
             self.fabric.clip_gradients(
                 self.wrapped, self.optimiser, max_norm=self.options.clip, error_if_nonfinite=False
@@ -294,6 +301,8 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
             training.update(rate)
             if training.ema is not None:
                 training.ema.update(training.method, step=update + 1)
+            if hasattr(training.method, "follow"):
+                training.method.follow((update + 1) / (options.epochs * updates_per_epoch))
 
         unread.append({name: value.detach() for name, value in losses.items()})
         done = training.step % per_epoch == 0

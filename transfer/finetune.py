@@ -189,7 +189,7 @@ def begin(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> Tra
     groups = parameter_groups(
         network.backbone.stages(),
         network.heads.parameters(),
-        weight_decay=shared.weight_decay,
+        weight_decay=shared.rates()[1],
         layer_decay=shared.layer_decay,
     )
     options = FitOptions.of(shared, work.transfer.ema)

@@ -122,3 +122,21 @@ def test_options_reach_timm():
 def test_what_cannot_work_is_named(name: str, size: int, options: dict, message: str):
     with pytest.raises(ValueError, match=message):
         TimmBackbone(name, 3, size, options)
+
+
+def test_a_small_stem_keeps_the_resolution_and_travels_with_the_card():
+    backbone = TimmBackbone("resnet18", 3, 32, {"small_stem": True})
+    images = torch.zeros(1, 3, 32, 32)
+    for module in backbone.stage_modules()["stem"]:
+        images = module(images)
+    assert images.shape == (1, 64, 32, 32)
+    card = backbone.card()
+    again = TimmBackbone(card["name"], card["channels"], card["size"], card["options"])
+    again.load_state_dict(backbone.state_dict())
+    assert "stem" in again.stages() and again.dim == 512
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
+def test_a_small_stem_is_refused_where_there_is_none_to_replace(name: str):
+    with pytest.raises(ValueError, match="small_stem expects a ResNet"):
+        TimmBackbone(name, 3, 64, {"small_stem": True})

@@ -160,7 +160,7 @@ def test_a_bad_flag_is_told_as_a_flag(good: Path):
         "1 problem in fruit.yaml\n"
         "\n"
         "flag tasks.era.lr=x: tasks.era.lr\n"
-        "  expected: a number above 0\n"
+        "  expected: auto or a number above 0\n"
         '  received: "x"'
     )
 
@@ -232,7 +232,7 @@ def test_one_mistake_is_not_told_twice_through_what_hangs_on_it(good: Path):
         ("device=gpu", "auto, cpu, cuda, cuda:N or mps", '"gpu"'),
         ("transfer.joint=maybe", "auto or true or false", '"maybe"'),
         ("folds.group=null", "group to be given with scheme: stratified_group", None),
-        ("tasks.era.lr=.inf", "a number above 0", "Infinity"),
+        ("tasks.era.lr=.inf", "auto or a number above 0", "Infinity"),
         ("features.views=[d4]", "one of identity, hflip, vflip", '"d4"'),
         ("features=[]", "a mapping", "[]"),
         ("seed=0.5", "a whole number of at least 0", "0.5"),
