@@ -20,6 +20,9 @@ class Entry:
 PRETEXTS: dict[str, Entry] = {
     "jigsaw": Entry(options="configs.pretext:JigsawOptions", implementation="pretext.jigsaw:Jigsaw"),
     "tiles": Entry(options="configs.pretext:TilesOptions", implementation="pretext.tiles:Tiles"),
+    "simsiam": Entry(options="configs.joint:SimSiamOptions", implementation="pretext.simsiam:SimSiam"),
+    "dino": Entry(options="configs.joint:DinoOptions", implementation="pretext.dino:Dino"),
+    "lejepa": Entry(options="configs.joint:LejepaOptions", implementation="pretext.lejepa:Lejepa"),
 }
 
 BUILT_IN = frozenset(PRETEXTS)

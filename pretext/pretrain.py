@@ -112,7 +112,7 @@ def pretrain(
         "rows": len(seen),
         "key": key,
     }
-    save_backbone(method.backbone, folder, card, seen)
+    save_backbone(exported(method), folder, card, seen)
     checkpoint.unlink(missing_ok=True)
 
 
@@ -148,6 +148,11 @@ def begin(work: PretrainWork) -> Training:
         work.seed,
         ("pretrain", options.name, _scope_part(work)),
     )
+
+
+def exported(method: Any) -> Any:
+    """The backbone that a pretext leaves: its teacher, if it has one, or the one that learned."""
+    return getattr(method, "exported", method.backbone)
 
 
 def measure(

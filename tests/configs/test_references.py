@@ -59,7 +59,10 @@ def test_the_base_is_right():
             'pretext.1.init | null, an earlier pretext (jig) or an existing checkpoint | "two"',
         ),
         ("pretext.two.name=jig", 'pretext.1.name | a name of its own | "jig", the name of pretext.0'),
-        ("pretext.jig.kind=jigsow", 'pretext.0.kind | one of jigsaw, tiles | "jigsow" | jigsaw'),
+        (
+            "pretext.jig.kind=jigsow",
+            'pretext.0.kind | one of jigsaw, tiles, simsiam, dino, lejepa | "jigsow" | jigsaw',
+        ),
         ("pretext.jig.options.grid=9", "pretext.0.options.grid | a whole number from 2 to 5 | 9"),
         ("pretext.jig.options.crop=[1, 0.5]", "pretext.0.options.crop | the smaller value first | [1, 0.5]"),
         (

@@ -1,5 +1,7 @@
 """Changes of colour do to each sample what torchvision does to one image."""
 
+import itertools
+
 import pytest
 import torch
 from jigstack.configs.heads import ColourJitter
@@ -54,3 +56,29 @@ def test_colour_strengths_bound_the_factors():
 def test_two_channels_have_no_colour():
     with pytest.raises(ValueError, match="expected 1 or 3 channels for a change of colour, received 2"):
         ours.hue(images(6, 2), torch.zeros(6))
+
+
+def test_colours_change_in_each_of_the_24_orders_as_torchvision_does_one_after_the_other():
+    batch = torch.rand(24, 3, 9, 11, generator=torch.Generator().manual_seed(5))
+    draws = torch.Generator().manual_seed(6)
+    factors = torch.cat(
+        [torch.rand(24, 3, generator=draws) * 1.6 + 0.2, torch.rand(24, 1, generator=draws) - 0.5], dim=1
+    )
+    orders = torch.tensor(list(itertools.permutations(range(4))))
+    twins = [tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue]
+    found = ours.jitter_in_order(batch, factors, orders)
+    for image, own, order, changed in zip(batch, factors, orders, found, strict=True):
+        for operation in order:
+            image = twins[operation](image, float(own[operation]))
+        torch.testing.assert_close(changed, image, atol=2e-5, rtol=0)
+
+
+def test_the_order_is_drawn_for_each_sample_and_weak_strengths_change_little():
+    batch = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(7)).repeat_interleave(40, 0)
+    strengths = ColourJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+    one, two = (
+        ours.jitter_in_any_order(batch, strengths, torch.Generator().manual_seed(8)) for _ in range(2)
+    )
+    assert torch.equal(one, two)
+    assert len({tuple(image.flatten().tolist()) for image in one}) == 120
+    assert torch.equal(ours.jitter_in_any_order(batch, ColourJitter(), torch.Generator()), batch)

@@ -1,0 +1,29 @@
+"""Options of the joint-embedding pretexts."""
+
+import pytest
+from jigstack.configs.joint import DinoOptions, LejepaOptions, SimSiamOptions, ViewAugment
+
+
+def test_blur_is_automatic_by_size_and_else_as_given():
+    assert [ViewAugment().blur_share(size) for size in (32, 64, 65, 224)] == [0.0, 0.0, 0.5, 0.5]
+    assert ViewAugment(blur=0.3).blur_share(32) == 0.3
+
+
+@pytest.mark.parametrize(
+    "options", [{"crop": (0.5, 0.2)}, {"sigma": (2.0, 1.0)}, {"hflip": 1.5}, {"rot45": True}]
+)
+def test_views_out_of_range_are_refused(options: dict):
+    with pytest.raises(ValueError):
+        ViewAugment(**options)
+
+
+def test_small_crops_have_whole_eighths_of_pixels():
+    assert [DinoOptions(local_size=0.45).local_pixels(size) for size in (32, 64, 96)] == [16, 32, 40]
+
+
+def test_simsiam_asks_for_sgd_and_the_others_for_adamw():
+    assert (SimSiamOptions.optimiser, DinoOptions.optimiser, LejepaOptions.optimiser) == (
+        "sgd",
+        "adamw",
+        "adamw",
+    )
