@@ -8,7 +8,7 @@ import lightgbm as lgb
 import numpy as np
 
 from ..scoring.metrics import Array
-from .design import varying
+from ..scoring.ridge import varying
 from .ridge import Split
 
 MOST_ROUNDS = 3000

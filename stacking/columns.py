@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ..datasets.findings import did_you_mean, name_some
 from ..datasets.folds import FoldPlan
 from ..scoring.metrics import Array
+from ..scoring.ridge import varying
 from ..transfer.features import Features
-from .design import varying
 
 TABLE = "table"
 """The name under which the columns stand among the tasks."""

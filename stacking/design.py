@@ -90,11 +90,3 @@ def build_design(features: Sequence[Features], plan: FoldPlan, ids: NDArray, tes
         for fold in folds
     }
     return Design(names, readable, np.concatenate(blocks, axis=1), test)
-
-
-def varying(x: Array) -> NDArray[np.bool_]:
-    """Which columns (D,) take more than one value; var over a single view, for instance, does not."""
-    low = np.min(np.where(np.isnan(x), np.inf, x), axis=0)
-    high = np.max(np.where(np.isnan(x), -np.inf, x), axis=0)
-    # The features are float32: a difference in the last digit is no information.
-    return high - low > 2e-7 * np.maximum(np.abs(high), np.abs(low))
