@@ -7,7 +7,15 @@ runs.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from .heads import DateOptions, HeadAugment, OnehotOptions, RegressionOptions, Word2vecOptions
 
@@ -75,8 +83,9 @@ class Data(Section):
     images a row, a list file (views.csv, .tsv or .parquet) with columns id, `path` and, if you like, `view`; null: no
     pictures, which only stacks of table columns can do without."""
     columns: Auto | list[str] = "auto"
-    """Table columns that stacks with `table: true` learn from: names, or patterns such as `"f*"`. `auto`: those that
-    train and test share beside the id, the group, the folds, the image paths and whatever is learned."""
+    """Table columns that stacks and frozen tasks with `table: true` learn from: names, or patterns such as `"f*"`.
+    `auto`: those that train and test share beside the id, the group, the folds, the image paths and whatever is
+    learned."""
     decode: Decode = Decode()
     sample_submission: str | None = None
 
@@ -209,12 +218,21 @@ class Unfreeze(Section):
     """Epochs between one stage's thawing and the next's; 0: all thaw at once."""
 
 
+FROZEN_KEYS = ("kind", "columns", "options", "init", "backbone", "size", "folds", "learner", "table")
+"""What a task reads whose learner trains no network."""
+
+
 class Task(Optimisation):
     """One head. Tasks that differ only in their target share one network when `transfer.joint` holds."""
 
     kind: Literal["regression", "onehot", "date", "word2vec"]
     columns: Annotated[list[str], Field(min_length=1)]
     """Table columns; for word2vec names of `data.lists`, or columns of names."""
+    learner: Literal["network", "ridge", "knn", "lightgbm"] = "network"
+    """`network`: fine-tuned; the others learn from the frozen backbone's features, which are computed once, and read
+    kind, columns, options, init, backbone, size, folds and table alone."""
+    table: bool = False
+    """Whether `data.columns` join the features of a frozen backbone."""
     init: str = "scratch"
     """The name of a pretext, `scratch`, or a checkpoint file."""
     backbone: str = "auto"
@@ -238,6 +256,33 @@ class Task(Optimisation):
         if self.unfreeze is not None and self.freeze == "all":
             raise ValueError("unfreeze left out with freeze: all, under which nothing thaws")
         return self
+
+    @model_validator(mode="after")
+    def _only_what_is_read(self) -> "Task":
+        if self.frozen and (idle := sorted(self.model_fields_set & self._idle())):
+            raise ValueError(
+                f"{', '.join(idle)} left out with learner: {self.learner}, which trains no network and reads "
+                f"{', '.join(FROZEN_KEYS)}"
+            )
+        if self.table and not self.frozen:
+            raise ValueError(
+                "table left out with learner: network, which sees pictures alone; ridge, knn and lightgbm read it, and "
+                "stacks do"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _what_is_read(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run's config is read back: a key that nothing reads does not stand in it."""
+        return {key: value for key, value in handler(self).items() if key not in self._idle()}
+
+    def _idle(self) -> set[str]:
+        return set(type(self).model_fields) - set(FROZEN_KEYS) if self.frozen else {"table"}
+
+    @property
+    def frozen(self) -> bool:
+        """Whether a learner on frozen features takes the place of a network."""
+        return self.learner != "network"
 
     def head_options(self) -> "HeadOptions":
         """The checked options of this kind of head."""

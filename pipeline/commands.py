@@ -168,7 +168,7 @@ def _wanted(stages: Stages, until: str) -> Iterable[Stage]:
     parts = {
         "pretrain": stages.pretrain,
         "finetune": stages.finetune,
-        "features": [*stages.predict, *stages.features],
+        "features": [*stages.predict, *stages.embed, *stages.frozen, *stages.features],
         "stack": stages.stack,
     }
     for group in GROUPS[: GROUPS.index(until) + 1]:
@@ -213,7 +213,7 @@ def _describe(
     beside = f", {config.processes} fold models side by side" if config.processes > 1 else ""
     console.say(f"{machine.device}, {machine.precision}, {machine.threads} threads{beside}")
     for name, task in config.tasks.items():
-        if unseen := unseen_of(workspace, task):
+        if not task.frozen and (unseen := unseen_of(workspace, task)):
             console.say(
                 f"warning: features.views contains {', '.join(unseen)}, which the training of {name} never shows "
                 f"(augment.dihedral: "
@@ -262,7 +262,7 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
         # What was submitted before no longer belongs to what will lie beside it.
         shutil.rmtree(directory.path / "submissions", ignore_errors=True)
         (directory.path / "submission.csv").unlink(missing_ok=True)
-    if any(stage.job.stage in ("pretrain", "finetune", "predict") for stage in todo):
+    if any(stage.job.stage in ("pretrain", "finetune", "predict", "embed") for stage in todo):
         store = workspace.store(lambda done, total: console.counting("decode images", done, total))
         unreadable = store.problems
         if unreadable:
@@ -272,7 +272,7 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
                 f"them"
             )
             directory.log("unreadable images", count=len(unreadable), ids=sorted(unreadable))
-    if any(stage.training for stage in todo) and not workspace.smoke:
+    if any(stage.training or stage.job.stage == "embed" for stage in todo) and not workspace.smoke:
         expected = estimate(work.stages, todo)
         console.say(f"about {duration(expected.total)} on this machine, {expected.disk / 1e9:.1f} GB on disk")
 

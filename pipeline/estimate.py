@@ -12,14 +12,17 @@ import torch
 
 from ..backbones import build_backbone
 from ..pretext.pretrain import build_pretext
+from ..training.augment import resize
 from ..training.fit import FitOptions, Training, fit
 from ..training.optimiser import parameter_groups
 from ..training.schedule import Schedule
 from ..transfer.network import HeadNetwork
+from .embeddings import embeddings
 from .manifest import Stage
 from .stages import Stages, pretrain_ids
 
 TIMED_STEPS = 3
+EMBEDDED = 64  # images in a timed step of a frozen backbone
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class NoiseImages:
 def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
     """Time a few steps of every kind of training among the wanted stages.
 
-    Prediction costs about a third of a training step an image and view.
+    Prediction costs about a third of a training step an image and view; what is fitted on frozen features and at level
+    2 is not counted.
     """
     workspace = stages.workspace
     speeds: dict[str, tuple[float, int]] = {}
@@ -98,6 +102,12 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
                 validated = workspace.test.ids[:0] if fold is None else workspace.plan.valid_ids(fold)
                 images = len(workspace.files.of(np.concatenate([workspace.test.ids, validated])))
                 seconds[stage.name] = workspace.config.transfer.seeds * images * views / (3 * speeds[key][0])
+        elif stage.job.stage == "embed":
+            if name not in speeds:
+                speeds[name] = time_embedding(stages, name)
+            rows = np.concatenate([workspace.train.ids, workspace.test.ids])
+            seconds[stage.name] = len(workspace.files.of(rows)) * views / speeds[name][0]
+            disk += len(rows) * speeds[name][1]
     scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes on macOS, KiB on Linux
     return Estimate(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, disk)
 
@@ -127,6 +137,24 @@ def time_network(stages: Stages, name: str) -> tuple[float, int]:
         frozen=task.freeze,
     )
     return _time(stages, method, task.batch, {each: target.width for each, target in targets.items()})
+
+
+def time_embedding(stages: Stages, name: str) -> tuple[float, int]:
+    """Images a second through a frozen backbone, and the bytes of one row's features."""
+    machine, embedding = stages.workspace.machine, embeddings(stages.config)[name]
+    machine.apply_threads()
+    backbone = _backbone(stages, embedding.backbone, embedding.size)
+    noise = NoiseImages(stages.workspace.store_size, backbone.channels, None)
+    marks: list[float] = []
+    for _ in range(TIMED_STEPS + 1):  # the first step warms up
+        pictures = noise.batch(torch.arange(EMBEDDED))
+        with torch.inference_mode(), machine.autocast():
+            images = resize(pictures.to(machine.device), embedding.size)
+            machine.lay_out(backbone).eval()(backbone.normalise(images))
+        if machine.kind == "cuda":
+            torch.cuda.synchronize()
+        marks.append(time.perf_counter())
+    return EMBEDDED * TIMED_STEPS / (marks[-1] - marks[0]), backbone.dim * 4
 
 
 def _backbone(stages: Stages, name: str, size: int) -> Any:

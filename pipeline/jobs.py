@@ -10,16 +10,23 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
+from ..backbones import build_backbone, starting_from
 from ..configs.schema import Pretext
-from ..datasets.files import read_json
+from ..datasets.files import read_json, write_json
 from ..datasets.predictions import Predictions
 from ..pretext.pretrain import PretrainWork, pretrain
 from ..stacking import stack_target
+from ..stacking.frozen import FrozenWork, predict_frozen
 from ..training.fit import Record
+from ..training.randomness import reseed_global
+from ..transfer.embedding import Embeddings, embed_pictures
 from ..transfer.features import aggregate, write_feature_pickles
 from ..transfer.finetune import FoldWork, finetune_fold
 from ..transfer.outofsample import merge, predict_fold
 from .console import Console
+from .embeddings import embeddings
 from .manifest import Job, Stage
 from .networks import networks
 from .reuse import check_reused
@@ -105,6 +112,8 @@ def execute(work: Work, stage: Stage) -> None:
         "pretrain": _pretrain,
         "finetune": _finetune,
         "predict": _predict,
+        "embed": _embed,
+        "frozen": _frozen,
         "features": _features,
         "stack": _stack,
     }[stage.job.stage](work, stage)
@@ -185,6 +194,52 @@ def _predict(work: Work, stage: Stage) -> None:
         predictions.write(work.folder(stage) / f"{task}.parquet")
 
 
+def _embed(work: Work, stage: Stage) -> None:
+    """Take the features of a frozen backbone from all train and test rows with a readable image."""
+    workspace, embedding = work.workspace, embeddings(work.workspace.config)[stage.job.name]
+    pictures = workspace.pictures()
+    checkpoint = checkpoint_of(workspace, work.run, embedding.init, stage.job.fold)
+    options = starting_from(workspace.config.backbones[embedding.backbone], checkpoint)
+    reseed_global(workspace.config.seed, "embed", embedding.backbone)  # of a backbone with random weights
+    backbone = build_backbone(options, pictures.channels, embedding.size)
+    views = list(workspace.config.features.views)
+    ids = np.concatenate([workspace.train.ids, workspace.test.ids])
+    ids = ids[pictures.readable(ids)]
+
+    def progress(done: int, total: int) -> None:
+        work.console.counting(f"{stage.name} · {len(views)} views · images", done, total)
+
+    values = embed_pictures(
+        backbone, pictures, ids, views, embedding.size, workspace.machine, progress=progress
+    )
+    Embeddings(ids, values).write(work.folder(stage))
+
+
+def _frozen(work: Work, stage: Stage) -> None:
+    """Fit one fold's learner on frozen features and predict."""
+    workspace, name = work.workspace, stage.job.name
+    task, fold = workspace.config.tasks[name], stage.job.fold if stage.job.fold is not None else 0
+    predictions, card = predict_frozen(
+        FrozenWork(
+            task=name,
+            learner=task.learner,
+            target=workspace.targets[name],
+            fold=fold,
+            frame=workspace.frame,
+            plan=workspace.plan,
+            embeddings=Embeddings.read(work.folder(work.stages.embedding(task, fold))),
+            table=workspace.table if task.table else None,
+            test_ids=workspace.test.ids,
+            seed=workspace.config.seed,
+            threads=workspace.machine.threads,
+        )
+    )
+    if classes := card["absent_classes"]:
+        work.console.say(f"warning: {stage.name}: no training row of {name} has class {', '.join(classes)}")
+    predictions.write(work.folder(stage) / f"{name}.parquet")
+    write_json(work.folder(stage) / "frozen.json", card)
+
+
 def _features(work: Work, stage: Stage) -> None:
     """Merge the fold models' predictions of one task; rows of test models that the config does not use are left out."""
     task = stage.job.name
@@ -193,7 +248,7 @@ def _features(work: Work, stage: Stage) -> None:
             Predictions.read(work.folder(part) / f"{task}.parquet"),
             work.stages.uses_for_test(part.job.fold or 0),
         )
-        for part in work.stages.predict
+        for part in (*work.stages.predict, *work.stages.frozen)
         if f"{task}.parquet" in part.outputs
     ]
     predictions = merge(parts, work.workspace.plan)

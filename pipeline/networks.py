@@ -26,19 +26,29 @@ class Network:
     @property
     def folds(self) -> list[int]:
         """The folds to train."""
-        folds = self.shared.folds
-        if folds == "auto":
-            raise ValueError("folds: expected a resolved config, received 'auto'; make a Workspace first")
-        return list(folds)
+        return folds_of(self.shared)
+
+
+def folds_of(task: Task) -> list[int]:
+    """The folds of a task of a resolved config.
+
+    Raises:
+        ValueError: the config is not resolved.
+    """
+    if task.folds == "auto":
+        raise ValueError("folds: expected a resolved config, received 'auto'; make a Workspace first")
+    return list(task.folds)
 
 
 def networks(config: Config) -> list[Network]:
-    """The networks of a resolved config, in the order of their first tasks.
+    """The networks of a resolved config, in the order of their first tasks; frozen tasks train none.
 
     With `transfer.joint`, tasks that agree in everything but their head share one network; otherwise each has its own.
     """
     shared: dict[str, dict[str, Task]] = {}
     for name, task in config.tasks.items():
+        if task.frozen:
+            continue
         trunk = task.model_dump_json(exclude=HEAD_OPTIONS) if config.transfer.joint else name
         shared.setdefault(trunk, {})[name] = task
     return [Network(_name(list(tasks)), tasks) for tasks in shared.values()]

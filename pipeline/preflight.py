@@ -29,6 +29,7 @@ def preflight(workspace: Workspace) -> None:
         *_chains(workspace),
         *_repeats(workspace),
         *_freezing(workspace),
+        *_tables(workspace),
         *_starts(workspace),
         *_sizes(workspace),
     ]
@@ -148,6 +149,24 @@ def _freezing(workspace: Workspace) -> Iterator[str]:
         )
 
 
+def _tables(workspace: Workspace) -> Iterator[str]:
+    """Columns of the table that a frozen task would learn from and has to predict."""
+    reading = {name: task for name, task in workspace.config.tasks.items() if task.table}
+    for name, task in reading.items():
+        if known := [column for column in task.columns if column in workspace.config.data.columns]:
+            yield (
+                f"tasks.{name}.table: expected data.columns without what the task learns, received "
+                f"{', '.join(known)}; leave it out of data.columns, or write table: false"
+            )
+    if reading and not any(
+        stack.table for stack in workspace.config.stack.values()
+    ):  # whose check says it too
+        try:
+            _ = workspace.table
+        except ValueError as error:
+            yield f"tasks.{next(iter(reading))}: {error}"
+
+
 def _starts(workspace: Workspace) -> Iterator[str]:
     """Inputs that a backbone cannot take, built for the size that its first pretext shows it."""
     config, channels = workspace.config, workspace.config.data.decode.channels
@@ -190,7 +209,8 @@ def _sizes(workspace: Workspace) -> Iterator[str]:
     channels = workspace.config.data.decode.channels
     alike: dict[tuple[str, int], list[str]] = {}  # a backbone of one size is asked, and told of, once
     for name, task in workspace.config.tasks.items():
-        alike.setdefault((task.backbone, task.size), []).append(name)
+        if not task.frozen:  # they learn and predict from features of the task's own size
+            alike.setdefault((task.backbone, task.size), []).append(name)
     for (_, trained), names in alike.items():
         if size in (None, trained):
             continue

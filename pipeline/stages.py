@@ -1,23 +1,25 @@
 """The stages of a run: what each reads, from which its key follows, and which files it writes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..configs.registry import BUILT_IN
-from ..configs.schema import Pretext
+from ..configs.schema import Pretext, Task
 from ..datasets.files import content_digests, digest
 from ..pretext.pretrain import OUTPUTS as PRETRAIN_OUTPUTS
+from ..transfer.embedding import FILES as EMBEDDING_OUTPUTS
 from ..transfer.finetune import REFIT, weight_files
+from .embeddings import Embedding, embeddings, frozen_tasks
 from .manifest import Job, Stage, fold_folder
-from .networks import Network, networks
+from .networks import Network, folds_of, networks
 from .workspace import Workspace
 
 STACK_OUTPUTS = ("ladder.json", "model.json", "rungs.parquet", "importance.parquet*", "fold*/*.txt")
 # A change of the code that changes a stage's results raises its number.
-CODE = {"pretrain": 1, "finetune": 1, "predict": 1, "features": 1, "stack": 1}
+CODE = {"pretrain": 1, "finetune": 1, "predict": 1, "embed": 1, "frozen": 1, "features": 1, "stack": 1}
 
 
 class Stages:
@@ -36,26 +38,44 @@ class Stages:
         self._keys: dict[tuple[str, int | None], str] = {}
         self.pretrain = [stage for options in self.config.pretext for stage in self._pretrain(options)]
         self.finetune = [
-            self._finetune(network, fold) for network in self.networks for fold in self.folds(network)
+            self._finetune(network, fold) for network in self.networks for fold in self.folds(network.folds)
         ]
         self.predict = [self._predict(stage) for stage in self.finetune]
-        self.features = [
-            self._features(network, task)
-            for network in self.networks
-            if self.folds(network)
-            for task in network.tasks
+        frozen = frozen_tasks(self.config)
+        self.embed = [
+            stage for embedding in embeddings(self.config).values() for stage in self._embed(embedding)
         ]
+        self.frozen = [
+            self._frozen(name, task, fold)
+            for name, task in frozen.items()
+            for fold in self.folds(folds_of(task))
+        ]
+        parts = {
+            task: [stage for stage in self.predict if stage.job.name == network.name]
+            for network in self.networks
+            for task in network.tasks
+        } | {name: [stage for stage in self.frozen if stage.job.name == name] for name in frozen}
+        self.features = [self._features(task, stages) for task, stages in parts.items() if stages]
         self.stack = [self._stack(name) for name in self.config.stack] if self.only is None else []
 
-    def folds(self, network: Network) -> list[int]:
-        """The fold models of a network, the refit last."""
-        folds = [fold for fold in network.folds if self.only is None or fold in self.only]
-        complete = len(network.folds) == self.workspace.plan.n and self.only is None
+    def folds(self, wanted: Sequence[int]) -> list[int]:
+        """The fold models of a network or frozen task that wants some folds, the refit last."""
+        folds = [fold for fold in wanted if self.only is None or fold in self.only]
+        complete = len(wanted) == self.workspace.plan.n and self.only is None
         refit = [REFIT] if complete and self.config.transfer.final != "folds" else []
         return folds + refit
 
     def __iter__(self):
-        return iter([*self.pretrain, *self.finetune, *self.predict, *self.features, *self.stack])
+        levels = (
+            self.pretrain,
+            self.finetune,
+            self.predict,
+            self.embed,
+            self.frozen,
+            self.features,
+            self.stack,
+        )
+        return iter([stage for level in levels for stage in level])
 
     def _machine(self) -> dict[str, Any]:
         machine = self.workspace.machine
@@ -97,9 +117,13 @@ class Stages:
     def _pretrain_folds(self, options: Pretext) -> list[int | None]:
         if options.scope != "inductive" or options.reuse is not None:
             return [None]
-        wanted = {fold for network in self.networks for fold in self.folds(network)} or set(
-            range(self.workspace.plan.n)
-        )
+        lists = [network.folds for network in self.networks]
+        lists += [folds_of(task) for task in frozen_tasks(self.config).values()]
+        return self._in_order(lists) or list(range(self.workspace.plan.n))
+
+    def _in_order(self, lists: Iterable[Sequence[int]]) -> list[int | None]:
+        """The fold models of several networks or tasks, each once, the refit last."""
+        wanted = {fold for folds in lists for fold in self.folds(folds)}
         return [*sorted(wanted - {REFIT}), *({REFIT} & wanted)]
 
     def _finetune(self, network: Network, fold: int) -> Stage:
@@ -115,7 +139,7 @@ class Stages:
                 key: value
                 for name, each in network.tasks.items()
                 for key, value in _flat(
-                    f"tasks.{name}", each.model_dump(mode="json", exclude={"folds"})
+                    f"tasks.{name}", each.model_dump(mode="json", exclude={"folds", "learner"})
                 ).items()
             },
             "transfer.ema": self.config.transfer.ema,
@@ -150,17 +174,63 @@ class Stages:
         outputs = [f"{task}.parquet" for task in network.tasks]
         return Stage(Job("predict", network.name, finetune.job.fold), finetune.folder, inputs, outputs)
 
-    def _features(self, network: Network, task: str) -> Stage:
-        parts = {
-            f"fold {stage.job.fold}": stage.key for stage in self.predict if stage.job.name == network.name
+    def _embed(self, embedding: Embedding) -> list[Stage]:
+        """One stage, or one a fold model where the pretext that it starts from is inductive."""
+        workspace = self.workspace
+        ids = np.concatenate([workspace.train.ids, workspace.test.ids])
+        tasks = [task for task in frozen_tasks(self.config).values() if Embedding.of(task) == embedding]
+        folds = self._in_order(map(folds_of, tasks))
+        shared = (embedding.init, None) in self._keys or not any(
+            name == embedding.init for name, _ in self._keys
+        )
+        stages = []
+        for fold in [None] if folds and shared else folds:
+            inputs = {
+                "code": CODE["embed"],
+                **self._machine(),
+                **self._backbone(embedding.backbone),
+                **self._init("init", embedding.init, fold),
+                "size": embedding.size,
+                "features.views": list(self.config.features.views),
+                "images": workspace.images_digest(ids),
+                "rows": digest(sorted(ids.tolist())),
+            }
+            folder = f"embeddings/{embedding.name}" + ("" if fold is None else f"/{fold_folder(fold)}")
+            stages.append(Stage(Job("embed", embedding.name, fold), folder, inputs, EMBEDDING_OUTPUTS))
+        return stages
+
+    def embedding(self, task: Task, fold: int) -> Stage:
+        """The embeddings that one fold of a frozen task reads: shared ones, or those of the same fold's backbone."""
+        name = Embedding.of(task).name
+        return next(
+            stage for stage in self.embed if stage.job.name == name and stage.job.fold in (None, fold)
+        )
+
+    def _frozen(self, name: str, task: Task, fold: int) -> Stage:
+        workspace = self.workspace
+        inputs: dict[str, Any] = {
+            "code": CODE["frozen"],
+            "seed": self.config.seed,
+            **_flat(f"tasks.{name}", task.model_dump(mode="json", exclude={"folds"})),
+            "fold": fold,
+            "embedding": self.embedding(task, fold).key,
+            "plan": workspace.plan.hash,
+            "labels": workspace.labels_digest(task.columns),
+            "test rows": digest(sorted(workspace.test.ids.tolist())),
+            **self._table(task.table),
         }
+        outputs = [f"{name}.parquet", "frozen.json"]
+        return Stage(Job("frozen", name, fold), f"transfer/{name}/{fold_folder(fold)}", inputs, outputs)
+
+    def _features(self, task: str, stages: Sequence[Stage]) -> Stage:
+        parts = {f"fold {stage.job.fold}": stage.key for stage in stages}
         inputs = {
             "code": CODE["features"],
             "features.stats": list(self.config.features.stats),
             "final": self.config.transfer.final,
             **parts,
         }
-        folds = [stage.job.fold for stage in self.predict if stage.job.name == network.name]
+        folds = [stage.job.fold for stage in stages]
         test_folds = (
             [fold for fold in folds if fold is not None and self.uses_for_test(fold)]
             if len(self.workspace.test)
@@ -187,11 +257,15 @@ class Stages:
             "labels": self.workspace.labels_digest(options.columns),
             "test rows": digest(self.workspace.test.ids.tolist()),
             **{stage.name: stage.key for stage in self.features},
+            **self._table(options.table),
         }
-        if options.table:
-            inputs["data.columns"] = list(self.config.data.columns)
-            inputs["table"] = self.workspace.table_digest
         return Stage(Job("stack", name), f"stack/{name}", inputs, STACK_OUTPUTS)
+
+    def _table(self, read: bool) -> dict[str, Any]:
+        """The columns of the table and what they hold, for a stage that reads them."""
+        if not read:
+            return {}
+        return {"data.columns": list(self.config.data.columns), "table": self.workspace.table_digest}
 
     def _backbone(self, name: str) -> dict[str, Any]:
         backbone = self.config.backbones[name]

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..configs.errors import UserError, closest
+from ..configs.heads import HeadAugment
 from ..configs.registry import options_class
 from ..configs.schema import Config, Task
 from ..datasets.files import content_digests, digest
@@ -272,22 +273,21 @@ class Workspace:
             follows = by_name[task.init].backbone if task.init in by_name else "auto"
             wanted = follows if task.backbone == "auto" else task.backbone
             folds = all_folds if task.folds == "auto" else sorted(set(task.folds))
-            lr, weight_decay = task.rates()
             if any(fold >= self.plan.n for fold in folds):
                 raise UserError(
                     f"tasks.{name}.folds: expected folds of the plan 0..{self.plan.n - 1}, received {folds}"
                 )
-            tasks[name] = task.model_copy(
-                update={
-                    "backbone": only if wanted == "auto" else wanted,
-                    "folds": folds,
-                    "lr": lr,
-                    "weight_decay": weight_decay,
-                    "augment": task.augment.model_copy(update={"mix": resolve_mix(task)}),
-                }
-            )
+            update: dict[str, Any] = {"backbone": only if wanted == "auto" else wanted, "folds": folds}
+            if not task.frozen:
+                lr, weight_decay = task.rates()
+                update |= {"lr": lr, "weight_decay": weight_decay}
+                update["augment"] = task.augment.model_copy(update={"mix": resolve_mix(task)})
+            tasks[name] = task.model_copy(update=update)
         joint = self.machine.kind == "cpu" if config.transfer.joint == "auto" else config.transfer.joint
-        views = resolve_views(config.features.views, [task.augment for task in tasks.values()])
+        trained = [task.augment for task in tasks.values() if not task.frozen]
+        # Where no network is trained, frozen features are those of a picture and its mirror image.
+        frozen = [HeadAugment()] if tasks and not trained else []
+        views = resolve_views(config.features.views, trained + frozen)
         return config.model_copy(
             update={
                 "data": config.data.model_copy(update={"columns": self._table_columns(config)}),
@@ -361,7 +361,7 @@ def smoke_config(config: Config) -> Config:
     tasks = {}
     for name, task in config.tasks.items():
         folds = task.folds if task.folds == "auto" else [fold for fold in task.folds if fold < plan.n] or [0]
-        tasks[name] = task.model_copy(update={"epochs": 1, "folds": folds})
+        tasks[name] = task.model_copy(update={"folds": folds} | ({} if task.frozen else {"epochs": 1}))
     return config.model_copy(
         update={
             "name": f"{config.name}-smoke",

@@ -74,11 +74,24 @@ def predict_fold(
 
 def insample_ids(work: FoldWork) -> np.ndarray:
     """A fixed choice of this fold model's training rows, about `INSAMPLE_ROWS` over all folds."""
-    ids = np.sort(work.fit_ids()[0])
-    count = min(len(ids), -(-INSAMPLE_ROWS // work.plan.n))
-    return np.sort(
-        np.random.default_rng(seed_of(work.seed, "insample", work.fold)).choice(ids, count, replace=False)
-    )
+    return choose_insample(work.fit_ids()[0], work.fold, work.plan.n, work.seed)
+
+
+def choose_insample(ids: np.ndarray, fold: int, folds: int, seed: int) -> np.ndarray:
+    """The training rows of one fold model that are shown; models of the same rows show the same ones.
+
+    Args:
+        ids: the rows it was trained on.
+        fold: its fold.
+        folds: F of the plan.
+        seed: the run's seed.
+
+    Returns:
+        About `INSAMPLE_ROWS` / F of the ids, sorted.
+    """
+    count = min(len(ids), -(-INSAMPLE_ROWS // folds))
+    draws = np.random.default_rng(seed_of(seed, "insample", fold))
+    return np.sort(draws.choice(np.sort(ids), count, replace=False))
 
 
 def merge(parts: Sequence[Predictions], plan: FoldPlan) -> Predictions:

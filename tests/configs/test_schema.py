@@ -2,8 +2,9 @@
 
 from typing import get_args
 
+import pytest
 from jigstack.configs.heads import OnehotOptions
-from jigstack.configs.schema import HEAD_OPTIONS, Stack, Task, View
+from jigstack.configs.schema import FROZEN_KEYS, HEAD_OPTIONS, Stack, Task, View
 from jigstack.training.views import VIEWS
 
 
@@ -20,3 +21,40 @@ def test_every_kind_of_head_has_options():
 def test_a_stack_has_one_target_column_or_several():
     assert Stack(target="a").columns == ["a"]
     assert Stack(target=["a", "b"]).columns == ["a", "b"]
+
+
+@pytest.mark.parametrize("learner", ["ridge", "knn", "lightgbm"])
+def test_a_frozen_task_refuses_what_it_does_not_read(learner: str):
+    with pytest.raises(
+        ValueError,
+        match=rf"epochs, freeze, lr left out with learner: {learner}, which trains no network and reads kind, columns",
+    ):
+        Task.model_validate(
+            {
+                "kind": "regression",
+                "columns": ["c"],
+                "learner": learner,
+                "lr": 0.1,
+                "freeze": "all",
+                "epochs": 30,
+            }
+        )
+
+
+def test_a_network_refuses_the_table():
+    with pytest.raises(ValueError, match=r"table left out with learner: network, which sees pictures alone"):
+        Task(kind="regression", columns=["c"], table=True)
+
+
+def test_a_frozen_task_is_written_without_what_it_does_not_read():
+    """So that a run's config can be read back."""
+    task = Task(kind="regression", columns=["c"], learner="knn", table=True, size=64)
+    written = task.model_dump(mode="json")
+    assert set(written) == set(FROZEN_KEYS)
+    assert Task.model_validate(written) == task and Task.model_validate_json(task.model_dump_json()) == task
+
+
+def test_a_network_is_written_as_it_always_was():
+    """Stage keys follow from it."""
+    written = Task(kind="regression", columns=["c"]).model_dump(mode="json")
+    assert {"epochs", "augment", "learner"} <= set(written) and "table" not in written

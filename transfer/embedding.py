@@ -1,0 +1,129 @@
+"""Embeddings: the features of a frozen backbone, one row a picture's owner, computed once and read by many."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..backbones import TimmBackbone
+from ..datasets.files import atomic
+from ..datasets.findings import name_some
+from ..datasets.pictures import Pictures
+from ..training.augment import resize
+from ..training.device import Machine
+from ..training.views import apply_view
+
+FILES = ("embeddings.npy", "ids.parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """The features of N rows by one backbone; those of different fold models are never put side by side.
+
+    Attributes:
+        ids: (N,) unique ids.
+        values: (N, D) float32; a file that is mapped, not read, where it was written before.
+    """
+
+    ids: np.ndarray
+    values: np.ndarray
+
+    def known(self, ids: np.ndarray) -> np.ndarray:
+        """(M,) bool: which rows have features."""
+        return pd.Index(ids).isin(pd.Index(self.ids))
+
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """The features (M, D) of some rows.
+
+        Raises:
+            ValueError: an id without features.
+        """
+        rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
+        if (rows < 0).any():
+            raise ValueError(
+                f"ids: expected rows with an embedding, received {int((rows < 0).sum())} without "
+                f"({name_some(np.asarray(ids)[rows < 0])}). Keep to those for which known() is true."
+            )
+        return np.asarray(self.values[rows])
+
+    def write(self, folder: Path) -> None:
+        """Write `embeddings.npy` and `ids.parquet`, each whole or not at all."""
+        values, ids = (folder / name for name in FILES)
+        with atomic(values) as temporary:
+            np.save(temporary, self.values)
+        with atomic(ids) as temporary:
+            frame = pd.DataFrame({"id": pd.Series(self.ids, dtype=object)})
+            frame.to_parquet(temporary, index=False, compression="zstd")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Embeddings":
+        """Map what `write` wrote.
+
+        Raises:
+            ValueError: the two files do not belong together.
+        """
+        values = np.load(folder / FILES[0], mmap_mode="r", allow_pickle=False)
+        ids = pd.read_parquet(folder / FILES[1])["id"].to_numpy(dtype=object)
+        if values.ndim != 2 or len(values) != len(ids):
+            raise ValueError(
+                f"{folder}: expected a row of {FILES[0]} for each of the {len(ids)} ids, received {values.shape}; "
+                "remove the folder, and the same command makes it again"
+            )
+        return cls(ids, values)
+
+
+def embed_pictures(
+    backbone: TimmBackbone,
+    pictures: Pictures,
+    ids: np.ndarray,
+    views: Sequence[str],
+    size: int,
+    machine: Machine,
+    *,
+    batch: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Mean features of each row over its readable images and the views of each.
+
+    Args:
+        backbone: gives (B, D) features; it is put to evaluation and left as it is.
+        pictures: the decoded images.
+        ids: the N rows, each with a readable image.
+        views: V names of `training.views.VIEWS`.
+        size: side of the input, pixels.
+        batch: images times views in one call.
+        progress: told (done, total) images after each call.
+
+    Returns:
+        (N, D) float32.
+
+    Raises:
+        ValueError: a row without a readable image, or features that are not finite.
+    """
+    positions, counts = pictures.of(ids)  # M images, row after row
+    rows = np.repeat(np.arange(len(ids)), counts)  # (M,)
+    sums = np.zeros((len(ids), backbone.dim), dtype=np.float32)
+    step = max(1, batch // len(views))
+    machine.lay_out(backbone).eval()
+    with torch.inference_mode():
+        for start in range(0, len(positions), step):
+            part = slice(start, start + step)
+            images = pictures.store.gather(positions[part]).to(machine.device)
+            resized = backbone.normalise(resize(images, size))
+            stacked = torch.cat([apply_view(resized, view) for view in views])  # (V*B, C, H, W)
+            with machine.autocast():
+                features = backbone(stacked)
+            means = features.float().unflatten(0, (len(views), len(images))).mean(dim=0)  # (B, D)
+            np.add.at(sums, rows[part], means.cpu().numpy())
+            if progress is not None:
+                progress(min(start + step, len(positions)), len(positions))
+    means = sums / counts[:, None].astype(np.float32)
+    if not (finite := np.isfinite(means).all(axis=1)).all():
+        raise ValueError(
+            f"{backbone.name}: expected finite features, received others for {int((~finite).sum())} of {len(ids)} rows "
+            f"({name_some(np.asarray(ids)[~finite])}); use precision: fp32, or another checkpoint"
+        )
+    return means
