@@ -322,7 +322,7 @@ class Features(Section):
     views: Auto | Literal["none", "hflip", "d4"] | Annotated[list[View], Field(min_length=1)] = "auto"
     """`auto`: those that training augmentation contains."""
     size: Annotated[int, Field(ge=16, le=1024)] | None = None
-    """Side of the input at prediction, pixels; null: that of each task's training."""
+    """Side of the input at prediction, pixels; null: that of each task's training. Frozen tasks keep their own."""
     stats: Annotated[list[Literal["mean", "var", "max", "min"]], Field(min_length=1)] = [
         "mean",
         "var",

@@ -219,6 +219,7 @@ def _frozen(work: Work, stage: Stage) -> None:
     """Fit one fold's learner on frozen features and predict."""
     workspace, name = work.workspace, stage.job.name
     task, fold = workspace.config.tasks[name], stage.job.fold if stage.job.fold is not None else 0
+    work.console.counting(f"{stage.name} · {task.learner}", 0, 1)
     predictions, card = predict_frozen(
         FrozenWork(
             task=name,
@@ -234,6 +235,7 @@ def _frozen(work: Work, stage: Stage) -> None:
             threads=workspace.machine.threads,
         )
     )
+    work.console.counting(f"{stage.name} · {task.learner}", 1, 1)
     if classes := card["absent_classes"]:
         work.console.say(f"warning: {stage.name}: no training row of {name} has class {', '.join(classes)}")
     predictions.write(work.folder(stage) / f"{name}.parquet")

@@ -163,8 +163,9 @@ class Workspace:
 
     @property
     def notes(self) -> list[str]:
-        """What the codings of the targets found, a sentence each."""
-        return [note for target in self.targets.values() for note in target.notes]
+        """What the codings of the targets found, and what of the table frozen tasks do not read, a sentence each."""
+        notes = [note for target in self.targets.values() for note in target.notes]
+        return notes + (self.table.notes if any(task.table for task in self.config.tasks.values()) else [])
 
     @cached_property
     def contents(self) -> dict[str, str]:

@@ -96,7 +96,8 @@ def test_frozen_members_go_from_one_embedding_to_ladder_and_stack(make_frozen: M
 
     printed = capsys.readouterr().out
     assert all(name in printed[printed.index("head alone") :] for name in ("linear", "near", "trees"))
-    assert "embed/jig.img.32 · 2 views · images" in printed
+    assert "embed/jig.img.32 · 2 views · images · 72 of 72" in printed
+    assert "frozen/trees/fold2 · lightgbm · 1 of 1" in printed
     cards = [
         json.loads((path / f"transfer/{name}/fold0/frozen.json").read_text()) for name in ("linear", "near")
     ]
@@ -255,7 +256,7 @@ def test_options_that_a_frozen_task_does_not_read_are_refused(make_frozen: MakeF
             run(make_frozen(), *flags)
 
 
-def test_a_frozen_task_may_not_read_in_the_table_what_it_learns(make_frozen: MakeFrozen):
+def test_a_frozen_task_may_not_read_in_the_table_what_it_learns(make_frozen: MakeFrozen, make_config):
     config = make_frozen()
     config["tasks"]["trees"] |= {"columns": ["width"]}
     config["data"]["columns"] = ["width", "room"]
@@ -263,6 +264,15 @@ def test_a_frozen_task_may_not_read_in_the_table_what_it_learns(make_frozen: Mak
         UserError, match=r"tasks.trees.table: expected data.columns without .* received width"
     ):
         run(config)
-    config["data"]["columns"] = ["series"]
-    with pytest.raises(UserError, match=r"data.columns: .* 'series'"):
+    config = make_frozen()
+    config["data"]["root"] = make_config()["data"]["root"]  # whose tables share nothing but the id
+    with pytest.raises(UserError, match=r"tasks.near: data.columns: expected table columns to learn from"):
         run(config)
+
+
+def test_columns_that_are_left_out_of_the_table_are_named(make_frozen: MakeFrozen, furnished: Path, capsys):
+    for name in ("train", "test"):
+        frame = pd.read_csv(furnished / f"{name}.csv", dtype={"id": str})
+        frame.assign(planet="Earth").to_csv(furnished / f"{name}.csv", index=False)
+    jigstack.check(make_frozen())
+    assert "1 table columns are constant and left out: 'planet'" in capsys.readouterr().out
