@@ -120,6 +120,8 @@ def test_what_changes_the_features_embeds_again_and_what_does_not_fits_again_at_
     again = run(make_frozen(), "data.columns=[room]")
     fitted = {f"frozen/{task}/fold{fold}" for task in ("near", "trees") for fold in range(3)}
     assert set(of_kind(again.computed, "embed", "frozen", "predict")) == fitted
+    again = run(make_frozen(), "data.columns=[room]", "features.size=24")  # of networks
+    assert of_kind(again.computed, "embed", "frozen") == [] != of_kind(again.computed, "predict")
     again = run(make_frozen(), "features.views=none")
     assert (
         of_kind(again.computed, "embed") == ["embed/jig.img.32"]

@@ -196,6 +196,18 @@ def test_settings_are_chosen_on_the_other_folds_and_no_group_is_parted(make_work
         assert sorted([*fit, *held]) == list(range(len(ids)))
 
 
+def test_rows_that_no_fold_validates_are_always_fitted_on(make_work: MakeWork, frame: pd.DataFrame):
+    own = pd.Series(np.arange(N) // 4 % 4 - 1, frame.index)  # -1: never validated
+    plan = make_plan(frame.index, Folds(scheme="column", column="own"), 0, column=own)
+    work = make_work(plan=plan)
+    ids = work.training_ids()
+    bare = set(np.flatnonzero(plan.fold_of(ids) == -1))
+    splits = inner_splits(plan, ids, 0)
+    assert len(bare) == 60 and len(splits) == 2
+    assert all(bare <= set(fit) and bare.isdisjoint(held) for fit, held in splits)
+    assert len(predict_frozen(work)[0].oof()) == 60
+
+
 @pytest.mark.parametrize("scheme", ["holdout", "two folds"])
 def test_where_no_two_folds_are_left_grouped_splits_choose(
     make_work: MakeWork, frame: pd.DataFrame, scheme: str
