@@ -3,11 +3,14 @@
 from .build import build_backbone, starting_from
 from .checkpoint import load_backbone, load_weights, read_card, read_seen, save_backbone
 from .finite import not_finite, refuse_not_finite
+from .folding import batch_norms, fold_batch_norm
 from .timm_backbone import TimmBackbone
 
 __all__ = [
     "TimmBackbone",
+    "batch_norms",
     "build_backbone",
+    "fold_batch_norm",
     "load_backbone",
     "load_weights",
     "not_finite",

@@ -139,6 +139,10 @@ class TimmBackbone(nn.Module):
             )
         return features.shape[1]
 
+    def example(self) -> Tensor:
+        """(1, C, size, size) zeros on the network's device: an input that it takes."""
+        return torch.zeros(1, self.channels, self.size, self.size, device=self.get_buffer("_mean").device)
+
     def stages(self) -> "OrderedDict[str, list[nn.Parameter]]":
         """Group the parameters from the input to the output, for freezing and layer decay.
 

@@ -188,8 +188,14 @@ def _predict(work: Work, stage: Stage) -> None:
     def progress(done: int, total: int) -> None:
         work.console.counting(f"{stage.name} · {len(views)} views · images", done, total)
 
+    def say(text: str) -> None:
+        if stage.job.fold == work.stages.folds(network)[0]:  # it is the same for every fold model
+            work.console.say(f"{stage.name}: {text}")
+
+    network = next(each for each in work.stages.networks if each.name == stage.job.name)
+    size = work.workspace.config.features.size
     for task, predictions in predict_fold(
-        job, work.folder(stage), work.workspace.test.ids, views, work.workspace.config.features.size, progress
+        job, work.folder(stage), work.workspace.test.ids, views, size, progress, say
     ).items():
         predictions.write(work.folder(stage) / f"{task}.parquet")
 

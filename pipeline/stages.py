@@ -19,7 +19,7 @@ from .workspace import Workspace
 
 STACK_OUTPUTS = ("ladder.json", "model.json", "rungs.parquet", "importance.parquet*", "fold*/*.txt")
 # A change of the code that changes a stage's results raises its number.
-CODE = {"pretrain": 1, "finetune": 1, "predict": 1, "embed": 1, "frozen": 1, "features": 1, "stack": 1}
+CODE = {"pretrain": 1, "finetune": 1, "predict": 2, "embed": 1, "frozen": 1, "features": 1, "stack": 1}
 
 
 class Stages:

@@ -53,6 +53,10 @@ class Machine:
         """The module on this device, its convolutions in this memory layout and safe on tiny inputs (`taps`)."""
         if self.kind == "cpu" and self.precision == "bf16":
             zero_padding_taps(module)
+        return self.place(module)
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """The module on this device, its convolutions in this memory layout: enough for a network that predicts."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return module.to(self.device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
 

@@ -22,12 +22,14 @@ def predict_fold(
     views: Sequence[str],
     size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Predictions]:
     """Predict the validation rows, the test rows and a few training rows with the networks of one fold.
 
     Validation and test rows are predicted from all their readable images, each in all views. Training rows are
     predicted from the first one in one view and marked `insample`: they show how much the network has learned by
-    heart and are refused by everything that trains. `size` is the side of the input, None for that of the training.
+    heart and are refused by everything that trains. `size` is the side of the input, None for that of the training;
+    `say` hears once which batch norms could not be folded.
 
     Returns:
         {task: predictions of this fold model}; rows without a readable image have none.
@@ -50,7 +52,9 @@ def predict_fold(
             work.machine,
             size=size,
             progress=progress,
+            say=say,
         )
+        say = None  # it is the same for every role
         owners, firsts = pictures.owners[images], pictures.numbers[images] * len(views)
         for task, values in outputs.items():  # (M, V, columns)
             columns = networks[0].targets[task].columns

@@ -1,12 +1,14 @@
 """Prediction of fixed views by one trained network."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 
 from ..datasets.images import ImageStore
 from ..training.device import Machine
+from ..training.predicting import prepare, unfused
 from .network import HeadNetwork
 
 
@@ -20,8 +22,11 @@ def predict_views(
     size: int | None = None,
     batch: int = 256,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Decoded predictions of N images under V views, averaged over networks of equal training but different seeds.
+
+    The networks predict as `training.predicting.prepare` makes them ready; they themselves stay as they are.
 
     Args:
         networks: one or several fold models with the same targets.
@@ -30,6 +35,7 @@ def predict_views(
         size: side of the input, pixels; None: that of the training.
         batch: images times views in one call.
         progress: told (done, total) images after each call.
+        say: told once which batch norms could not be folded, if any.
 
     Returns:
         {task: (N, V, columns)} float32 in the units of the target's columns.
@@ -37,13 +43,14 @@ def predict_views(
     rows = store.rows(ids)
     step = max(1, batch // len(views))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in networks[0].targets}
-    for network in networks:
-        machine.lay_out(network).eval()
+    ready = [cast(HeadNetwork, prepare(network, machine)) for network in networks]
+    if say is not None and (left := unfused(ready[0])):
+        say(left)
     with torch.inference_mode():
         for start in range(0, len(rows), step):
             images = store.gather(rows[start : start + step]).to(machine.device)
             decoded: dict[str, list[np.ndarray]] = {name: [] for name in parts}
-            for network in networks:
+            for network in ready:
                 with machine.autocast():
                     outputs = network.view_outputs(images, views, size)
                 for name, output in outputs.items():  # (B, V, D)
