@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def main() -> None:
         "jigstack": jigstack.__version__,
         "torch": torch.__version__,
         "timm": timm.__version__,
-        "ttach": ttach.__version__ if hasattr(ttach, "__version__") else "0.0.3",
+        "ttach": version("ttach"),
         "machine": {"processor": platform.processor() or platform.machine(), "capability": capability("cpu")},
         "precision": machine.precision,
         "settings": {name: value for name, value in vars(chosen).items() if name not in ("out", "images", "weights")},

@@ -214,14 +214,13 @@ class ImageStore:
             )
         return found.astype(np.int64)
 
-    def gather(self, rows: np.ndarray) -> torch.Tensor:
-        """Copy rows out of the map.
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        return self._images.nbytes
 
-        Args:
-            rows: B row numbers, 0 to N-1, any order, repeats allowed.
-
-        Returns:
-            Tensor (B, C, H, W) uint8 on the CPU, in the order of `rows`.
+    def check_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Row numbers as int64.
 
         Raises:
             ValueError: a row out of range, or one whose image is unreadable.
@@ -235,10 +234,30 @@ class ImageStore:
                 f"rows: expected readable images, received {len(names)} unreadable ones ({name_some(names)}: "
                 f"{self.problems[names[0]]}). Keep to store.readable."
             )
-        batch = np.empty((len(rows), *self._images.shape[1:]), dtype=np.uint8)
+        return rows
+
+    def gather(self, rows: np.ndarray, pinned: bool = False) -> torch.Tensor:
+        """Copy rows out of the map.
+
+        Args:
+            rows: B row numbers, 0 to N-1, any order, repeats allowed.
+            pinned: into memory from which a graphics card copies by itself; needs CUDA.
+
+        Returns:
+            Tensor (B, C, H, W) uint8 on the CPU, in the order of `rows`.
+
+        Raises:
+            ValueError: a row out of range, or one whose image is unreadable.
+        """
+        rows = self.check_rows(rows)
+        batch = torch.empty((len(rows), *self._images.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
         # The range is checked above; with "clip" take writes straight to `batch`, half the time of indexing.
-        np.take(self._images, rows, axis=0, out=batch, mode="clip")
-        return torch.from_numpy(batch)  # (B, C, H, W)
+        np.take(self._images, rows, axis=0, out=batch.numpy(), mode="clip")
+        return batch  # (B, C, H, W)
+
+    def slice(self, start: int, stop: int) -> torch.Tensor:
+        """Copy consecutive rows out of the map, unreadable ones too, as zeros: (stop - start, C, H, W) uint8."""
+        return torch.from_numpy(self._images[start:stop].copy())
 
 
 def build_store(

@@ -30,7 +30,9 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
             fold = 0 if options.scope == "inductive" else None
             work, start = _started(pretrain_work(workspace, run, options, fold))
             seen, _ = pretrain.split_held(work)
-            test = range_test(pretrain.begin(work), pretrain.StoredImages(work.pictures, seen), STEPS)
+            test = range_test(
+                pretrain.begin(work), pretrain.StoredImages(work.pictures, seen, work.machine), STEPS
+            )
             yield f"pretrain/{options.name}{start}", [f"pretext.{index}.lr"], work.options.rates()[0], test
     for network in stages.networks:
         work, start = _started(fold_work(workspace, run, Job("finetune", network.name, 0)))

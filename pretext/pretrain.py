@@ -19,16 +19,17 @@ from ..training.fit import FitOptions, Record, Training, fit
 from ..training.interrupt import Interrupted
 from ..training.optimiser import parameter_groups
 from ..training.randomness import generator, reseed_global
+from ..training.resident import resident
 
 OUTPUTS = ("backbone.safetensors", "backbone.json", "seen.parquet", "history.json", "preview.png")
 PREVIEW_BOARDS = 6
 
 
 class StoredImages:
-    """All readable images of some rows as a source without labels."""
+    """All readable images of some rows as a source without labels; given a machine, its batches lie on the device."""
 
-    def __init__(self, pictures: Pictures, ids: np.ndarray) -> None:
-        self.store = pictures.store
+    def __init__(self, pictures: Pictures, ids: np.ndarray, machine: Machine | None = None) -> None:
+        self.images = pictures.store if machine is None else resident(pictures.store, machine)
         self.positions, _ = pictures.of(ids)
 
     def __len__(self) -> int:
@@ -36,7 +37,7 @@ class StoredImages:
 
     def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Any:
         """(B, C, H, W) uint8."""
-        return self.store.gather(self.positions[rows.numpy()])
+        return self.images.gather(self.positions[rows.numpy()])
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def pretrain(
     method = training.method
     checkpoint = folder / "last.ckpt"
     training.resume(checkpoint, key)
-    trained, measured_on = StoredImages(work.pictures, seen), StoredImages(work.pictures, held)
+    trained, measured_on = (StoredImages(work.pictures, part, work.machine) for part in (seen, held))
     for record in fit(training, trained, stop):
         if record.kind == "epoch":
             measured = measure(method, measured_on, work.machine, work.seed)

@@ -30,7 +30,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Batch:
-        """The tensors of the given rows, on the CPU; what a row leaves to chance comes from `draws`, if it is given."""
+        """The tensors of the given rows, on the CPU or the device; chance, if a row leaves anything to it, is `draws`."""
         ...
 
 

@@ -165,7 +165,8 @@ def _train(
 def labelled(work: FoldWork, ids: np.ndarray, targets: Mapping[str, Target]) -> LabelledImages:
     """Rows with their encoded targets."""
     rows = work.frame.loc[ids]
-    return LabelledImages(work.pictures, ids, {name: target.encode(rows) for name, target in targets.items()})
+    encoded = {name: target.encode(rows) for name, target in targets.items()}
+    return LabelledImages(work.pictures, ids, encoded, work.machine)
 
 
 def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> HeadNetwork:

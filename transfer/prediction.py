@@ -9,6 +9,7 @@ import torch
 from ..datasets.images import ImageStore
 from ..training.device import Machine
 from ..training.predicting import prepare, unfused
+from ..training.resident import resident
 from .network import HeadNetwork
 
 
@@ -43,12 +44,13 @@ def predict_views(
     rows = store.rows(ids)
     step = max(1, batch // len(views))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in networks[0].targets}
+    source = resident(store, machine)
     ready = [cast(HeadNetwork, prepare(network, machine)) for network in networks]
     if say is not None and (left := unfused(ready[0])):
         say(left)
     with torch.inference_mode():
         for start in range(0, len(rows), step):
-            images = store.gather(rows[start : start + step]).to(machine.device)
+            images = source.gather(rows[start : start + step])
             decoded: dict[str, list[np.ndarray]] = {name: [] for name in parts}
             for network in ready:
                 with machine.autocast():

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ..datasets.pictures import Pictures
+from ..training.device import Machine
+from ..training.resident import resident
 
 
 class LabelledImages:
@@ -17,10 +19,17 @@ class LabelledImages:
         pictures: the decoded images of the rows.
         ids: the N rows, each with a readable image.
         targets: {task: (N, D) float32}, NaN where unlabelled.
+        machine: on whose device the images of a batch lie; None: on the CPU.
     """
 
-    def __init__(self, pictures: Pictures, ids: np.ndarray, targets: Mapping[str, np.ndarray]) -> None:
-        self.store = pictures.store
+    def __init__(
+        self,
+        pictures: Pictures,
+        ids: np.ndarray,
+        targets: Mapping[str, np.ndarray],
+        machine: Machine | None = None,
+    ) -> None:
+        self.images = pictures.store if machine is None else resident(pictures.store, machine)
         self.positions, counts = pictures.of(ids)  # of all images, row after row
         self.counts = torch.from_numpy(counts)  # (N,)
         self.starts = self.counts.cumsum(0) - self.counts
@@ -42,6 +51,6 @@ class LabelledImages:
             shares = torch.rand(len(rows), generator=draws, dtype=torch.float64)
             chosen = chosen + (shares * self.counts[rows]).long()
         return {
-            "images": self.store.gather(self.positions[chosen.numpy()]),
+            "images": self.images.gather(self.positions[chosen.numpy()]),
             "targets": {name: values[rows] for name, values in self.targets.items()},
         }

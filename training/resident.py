@@ -1,0 +1,107 @@
+"""Where decoded images lie while networks read them: on the graphics card as a whole, or on the way to it."""
+
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..datasets.images import ImageStore
+from .device import Machine
+
+FREE_SHARE = 0.4
+"""Share of a device's free memory that a store may take; weights, gradients and activations need the rest."""
+CHUNK = 2**26  # bytes that are copied to the device at a time
+
+
+class Images(Protocol):
+    """Whatever gives rows of a store."""
+
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """(B, C, H, W) uint8, in the order of the B row numbers."""
+        ...
+
+
+class ResidentImages:
+    """A whole store in the memory of a device: a batch is one indexing there, without a copy from the host.
+
+    Args:
+        store: N images.
+        device: where they go; all N, unreadable ones too, whose rows are refused as the store refuses them.
+    """
+
+    def __init__(self, store: ImageStore, device: str) -> None:
+        self._check = store.check_rows
+        shape = (len(store), store.channels, store.size, store.size)
+        self.images = torch.empty(shape, dtype=torch.uint8, device=device)
+        step = max(1, CHUNK // (store.channels * store.size**2))
+        for start in range(0, len(store), step):
+            part = store.slice(start, start + step)
+            self.images[start : start + len(part)].copy_(part)
+
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """Rows of the store.
+
+        Args:
+            rows: B row numbers, any order, repeats allowed.
+
+        Returns:
+            (B, C, H, W) uint8 on the device.
+
+        Raises:
+            ValueError: a row out of range, or one whose image is unreadable.
+        """
+        rows = self._check(rows)
+        index = torch.from_numpy(rows).to(self.images.device, non_blocking=True)
+        return self.images.index_select(0, index)
+
+
+class PassingImages:
+    """A store that is too large for the device: each batch is gathered into pinned memory, and copied from there.
+
+    Pinned memory lets the copy run beside the computation; torch's allocator of it waits with the reuse of a block
+    until its copy is done. Untested on CUDA so far.
+    """
+
+    def __init__(self, store: ImageStore, device: str) -> None:
+        self.store, self.device = store, torch.device(device)
+
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """(B, C, H, W) uint8 on the device; see `ResidentImages.gather`."""
+        return self.store.gather(rows, pinned=self.device.type == "cuda").to(self.device, non_blocking=True)
+
+
+_RESIDENT: WeakKeyDictionary[ImageStore, dict[str, ResidentImages]] = WeakKeyDictionary()
+
+
+def resident(store: ImageStore, machine: Machine) -> Images:
+    """A store as a machine reads it fastest.
+
+    On a CPU the store itself: a memory-mapped file is as near as it gets. On CUDA a copy on the device, made once for
+    all stages of this process, if it takes at most `FREE_SHARE` of the memory that is free there; else batches through
+    pinned memory. The CUDA part is untested so far: `make gpu-check` looks at it.
+
+    Args:
+        store: N images.
+        machine: where they are read.
+
+    Returns:
+        Something with `gather(rows)`, which gives (B, C, H, W) uint8 on the machine's device.
+    """
+    if machine.kind == "cpu":
+        return store
+    held = _RESIDENT.setdefault(store, {})
+    if machine.device not in held:
+        if not fits(store, machine.device):
+            return PassingImages(store, machine.device)
+        held[machine.device] = ResidentImages(store, machine.device)
+    return held[machine.device]
+
+
+def fits(store: ImageStore, device: str) -> bool:
+    """Whether a device has room for a whole store."""
+    if not device.startswith("cuda"):
+        return False  # MPS shares the memory of the host, where the file is mapped already
+    free, _ = torch.cuda.mem_get_info(device)
+    return store.nbytes <= FREE_SHARE * free
