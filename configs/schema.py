@@ -374,6 +374,9 @@ class Config(Section):
     """Python files of yours that register pretexts, relative to the working directory."""
     deterministic: bool = False
     """Bitwise repeatable CUDA kernels (slower); a CPU run always is."""
+    compile: bool = False
+    """Whether training steps of pretexts and heads are compiled (torch.compile; needs a C++ compiler, on CUDA Triton):
+    faster steps after a first one of up to minutes, so worth it in long trainings only."""
     threads: Auto | Count = "auto"
     """Threads in all; `auto`: one for each processor core that the process may use."""
     processes: Count = 1

@@ -211,7 +211,8 @@ def _describe(
         f"{workspace.plan.hash[:8]})"
     )
     beside = f", {config.processes} fold models side by side" if config.processes > 1 else ""
-    console.say(f"{machine.device}, {machine.precision}, {machine.threads} threads{beside}")
+    compiled = ", steps compiled" if machine.compile else ""
+    console.say(f"{machine.device}, {machine.precision}, {machine.threads} threads{compiled}{beside}")
     for name, task in config.tasks.items():
         if not task.frozen and (unseen := unseen_of(workspace, task)):
             console.say(

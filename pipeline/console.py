@@ -57,6 +57,8 @@ class Console:
             f"{stage} · epoch {record.epoch}/{record.epochs} · {scalars} · {record.images_per_second:.0f} images/s · "
             f"loader {record.loader_share:.0%} · {left}"
         )
+        if record.compile_seconds:
+            text += f" · compiled in {duration(record.compile_seconds)}"
         self.progress(text, final=not self.live or record.step == record.steps or record.kind != "epoch")
 
     def counting(self, what: str, done: int, total: int) -> None:

@@ -4,7 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -168,7 +168,12 @@ def _time(stages: Stages, method: Any, batch: int, targets: dict[str, int] | Non
     source = NoiseImages(workspace.store_size, workspace.config.data.decode.channels, targets)
     groups = parameter_groups(method.backbone.stages(), _heads(method), weight_decay=0.0)
     training = Training(
-        method, groups, FitOptions(1, batch, Schedule(0.0)), workspace.machine, 0, ("estimate",)
+        method,
+        groups,
+        FitOptions(1, batch, Schedule(0.0)),
+        replace(workspace.machine, compile=False),  # compiling would take longer than what it tells
+        0,
+        ("estimate",),
     )
     marks: list[float] = []
 

@@ -50,7 +50,8 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
 
 
 def _started(work: Any) -> tuple[Any, str]:
-    """The work, from its checkpoint if that is there already."""
+    """The work, from its checkpoint if that is there already; so few steps are not worth compiling."""
+    work = dataclasses.replace(work, machine=dataclasses.replace(work.machine, compile=False))
     checkpoint: Path | None = work.checkpoint
     if checkpoint is None:
         return work, ""

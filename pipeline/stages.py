@@ -83,6 +83,9 @@ class Stages:
             "seed": self.config.seed,
             "precision": machine.precision,
             "channels_last": machine.channels_last,
+            **(
+                {"compile": True} if machine.compile else {}
+            ),  # other roundings; absent, the keys of before hold
         }
 
     def _pretrain(self, options: Pretext) -> list[Stage]:

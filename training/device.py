@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ..configs.schema import Config
+from .compiling import check_compiler
 from .taps import zero_padding_taps
 
 Precision = Literal["fp32", "bf16"]
@@ -37,11 +38,17 @@ class Machine:
     channels_last: bool
     threads: int
     deterministic: bool = False
+    compile: bool = False
 
     @property
     def kind(self) -> str:
         """`cpu`, `cuda` or `mps`."""
         return self.device.split(":")[0]
+
+    @property
+    def taps_unwritten(self) -> bool:
+        """Whether gradients of convolutions need the correction of `taps`."""
+        return self.kind == "cpu" and self.precision == "bf16"
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -51,7 +58,9 @@ class Machine:
 
     def lay_out(self, module: nn.Module) -> nn.Module:
         """The module on this device, its convolutions in this memory layout and safe on tiny inputs (`taps`)."""
-        if self.kind == "cpu" and self.precision == "bf16":
+        if (
+            self.taps_unwritten and not self.compile
+        ):  # a compiled step has no place for hooks; see `taps.mend`
             zero_padding_taps(module)
         return self.place(module)
 
@@ -90,7 +99,7 @@ def resolve_machine(config: Config) -> Machine:
     """Choose what the config leaves `auto`.
 
     Raises:
-        ValueError: the asked device is not there.
+        ValueError: the asked device is not there, or a compiler for `compile`.
     """
     device = config.device
     if device == "auto":
@@ -103,6 +112,8 @@ def resolve_machine(config: Config) -> Machine:
         raise ValueError(
             "device: expected an available MPS device, received 'mps'; use device=auto or device=cpu"
         )
+    if config.compile:
+        check_compiler(device.split(":")[0])
     precision, channels_last = TABLE[device.split(":")[0], capability(device)]
     return Machine(
         device=device,
@@ -110,6 +121,7 @@ def resolve_machine(config: Config) -> Machine:
         channels_last=channels_last if config.channels_last == "auto" else config.channels_last,
         threads=available_cores() if config.threads == "auto" else config.threads,
         deterministic=config.deterministic,
+        compile=config.compile,
     )
 
 

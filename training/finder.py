@@ -69,8 +69,7 @@ def range_test(training: Training, source: Source, steps: int = 100) -> RangeTes
             draws = generator(training.seed, "range test views", drawn)
             batch = to_device(source.batch(order[at * size : (at + 1) * size], draws), device)
             views = training.method.views(batch, draws)
-            with training.machine.autocast():
-                outputs = training.wrapped(views)
+            outputs = training.forward(views)
             loss = training.method.loss(outputs, views)["loss"] / together
             training.fabric.backward(loss)
             value += float(loss.detach())

@@ -16,10 +16,12 @@ from ..backbones.finite import not_finite
 from ..configs.schema import Optimisation, Pretext
 from ..datasets.files import atomic
 from ..datasets.findings import name_some
+from .compiling import said_clearly
 from .device import Machine
 from .optimiser import Optimiser, make_optimiser, set_learning_rate
 from .randomness import generator, reseed_global
 from .schedule import Schedule
+from .taps import blind_taps, mend
 
 Batch = dict[str, Any]
 
@@ -30,7 +32,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Batch:
-        """The tensors of the given rows, on the CPU or the device; chance, if a row leaves anything to it, is `draws`."""
+        """The tensors of the given rows, on the CPU or the device; what a row leaves to chance comes from `draws`."""
         ...
 
 
@@ -77,7 +79,10 @@ class FitOptions:
 
 @dataclass(frozen=True)
 class Record:
-    """One line of the log: an epoch that ended, or an interruption between two steps; `steps` counts batches."""
+    """One line of the log: an epoch that ended, or an interruption between two steps; `steps` counts batches.
+
+    `compile_seconds` is what the first compiled step took; speed and time left are without it.
+    """
 
     kind: str
     epoch: int
@@ -90,6 +95,7 @@ class Record:
     images_per_second: float
     loader_share: float
     seconds_left: float
+    compile_seconds: float = 0.0
 
 
 @dataclass
@@ -118,6 +124,8 @@ class Training:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     ema: ModelEmaV3 | None = None
+    compiled: bool = False
+    blind: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.machine.lay_out(self.method)
@@ -128,9 +136,10 @@ class Training:
         # The optimiser is made before Fabric wraps the module: both hold the same parameters.
         fabric = self.machine.fabric()
         learning = [group for group in self.groups if group["stage"] not in frozen]
-        self.wrapped, self.optimiser = fabric.setup(
-            self.method, make_optimiser(self.options.optimiser, learning)
-        )
+        # Fabric wraps the method and compiles what it wrapped; `method` itself stays eager, with its own names.
+        module = torch.compile(self.method, dynamic=False) if self.machine.compile else self.method
+        optimiser = make_optimiser(self.options.optimiser, learning)
+        self.wrapped, self.optimiser = fabric.setup(module, optimiser)  # pyright: ignore[reportArgumentType]
         self.fabric = fabric
         if self.options.ema > 0:
             # The warm-up of the decay lets short trainings forget their first weights.
@@ -148,8 +157,26 @@ class Training:
         if hasattr(self.method, "apply_modes"):
             self.method.apply_modes()
 
+    def forward(self, views: Batch) -> Any:
+        """Outputs of the wrapped method under autocast; the first call of a compiled one compiles it."""
+        if self.machine.compile and not self.compiled:
+            if self.machine.taps_unwritten:
+                names = dict(self.method.named_parameters())
+                found = blind_taps(self.method, lambda trial: self._plainly(trial, views))
+                self.blind = [(names[name], mask) for name, mask in found]
+            with said_clearly():
+                outputs = self._plainly(self.wrapped, views)
+            self.compiled = True
+            return outputs
+        return self._plainly(self.wrapped, views)
+
+    def _plainly(self, module: Any, views: Batch) -> Any:
+        with self.machine.autocast():
+            return module(views)
+
     def update(self, rate: float) -> None:
         """Change the weights by the gradients, clipped if the options say so."""
+        mend(self.blind)
         set_learning_rate(self.optimiser, rate, self.options.schedule.peak)
         if self.options.clip is not None:
             self.fabric.clip_gradients(
@@ -266,7 +293,7 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
     steps = options.epochs * per_epoch
     updates_per_epoch = -(-per_epoch // options.accumulate)
     order = None
-    started, begun_at, loading = time.perf_counter(), training.step, 0.0
+    started, begun_at, loading, compile_seconds = time.perf_counter(), training.step, 0.0, 0.0
     device = torch.device(machine.device)
     check_every = 1 if machine.kind == "cpu" else 20  # reading a loss waits for the device
     unread: list[dict[str, Tensor]] = []
@@ -288,12 +315,14 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         loading += time.perf_counter() - fetched
 
         views = training.method.views(batch, draws)
-        with machine.autocast():
-            outputs = training.wrapped(views)
+        compiling = time.perf_counter() if machine.compile and not training.compiled else None
+        outputs = training.forward(views)
         losses = training.method.loss(outputs, views)
         if at == first:
             training.optimiser.zero_grad()
         training.fabric.backward(losses["loss"] / together)
+        if compiling is not None:
+            compile_seconds = time.perf_counter() - compiling  # backward is compiled when it first runs
         training.step += 1
         complete = at + 1 == first + together
         if complete:
@@ -312,6 +341,7 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
         if done or interrupted:
             training.check_finite(epoch + 1)
             spent = time.perf_counter() - started
+            stepping = spent - compile_seconds
             taken = training.step - begun_at
             count = training.step - epoch * per_epoch
             training.seconds += spent
@@ -327,13 +357,14 @@ def fit(training: Training, source: Source, stop: Callable[[], bool] = lambda: F
                 scalars=scalars,
                 lr=rate,
                 seconds=training.seconds,
-                images_per_second=taken * size / spent,
-                loader_share=loading / spent,
-                seconds_left=(steps - training.step) * spent / taken,
+                images_per_second=taken * size / stepping,
+                loader_share=loading / stepping,
+                seconds_left=(steps - training.step) * stepping / taken,
+                compile_seconds=compile_seconds,
             )
             if interrupted or (done and stop()):
                 return
-            started, begun_at, loading = time.perf_counter(), training.step, 0.0
+            started, begun_at, loading, compile_seconds = time.perf_counter(), training.step, 0.0, 0.0
 
 
 def _missing(state: Any) -> list[str]:

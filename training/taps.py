@@ -6,7 +6,8 @@ on inputs one pixel wide (a ResNet's last stage below 33 pixels), 3x3 with large
 of a few pixels. Outputs, the gradients of all other taps and of the inputs, and all of fp32, are right.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -63,22 +64,72 @@ def _seen(gradient: Tensor, mask: Tensor) -> Tensor:
     return zeros
 
 
-def _watch(module: nn.Module, inputs: Any, output: Any) -> None:
-    """After a convolution's forward: hang the correction on its node of the graph, if this input needs one."""
+def blind_taps(module: nn.Module, run: Callable[[nn.Module], Any]) -> list[tuple[str, Tensor]]:
+    """The weights of a network's convolutions that have such taps in a bf16 step, for steps without hooks.
+
+    A compiled step has no node for each convolution to hang the correction on; `mend` does it on the gradients instead.
+
+    Args:
+        module: the network; a copy of it runs, so that it stays as it is.
+        run: calls the copy on a batch, with gradients and under autocast; not compiled.
+
+    Returns:
+        (name of the weight, mask of the kernel's shape), for those with such a tap.
+
+    Raises:
+        ValueError: a convolution sees inputs of several sizes in one step, and other taps miss each of them.
+    """
+    masks: dict[str, Tensor | None] = {}
+    trial = copy.deepcopy(module).requires_grad_(True)  # frozen stages may thaw
+    for name, part in trial.named_modules():
+        if isinstance(part, nn.Conv2d):
+
+            def note(*given: Any, name: str = name) -> None:
+                _, mask = _unwritten(given[2])
+                known = masks.setdefault(f"{name}.weight", mask)
+                if (known is None) != (mask is None) or not (
+                    known is None or mask is None or torch.equal(known, mask)
+                ):
+                    raise ValueError(
+                        f"compile: expected convolutions that see one size of input, received {name}, which sees "
+                        "several of a few pixels; in bf16 its gradient is only right without compile. Use compile: false, "
+                        "precision: fp32 or a larger size"
+                    )
+
+            part.register_forward_hook(note)
+    with torch.random.fork_rng():
+        run(trial)
+    return [(name, mask) for name, mask in masks.items() if mask is not None]
+
+
+def mend(weights: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Zeros in the gradients at the taps that `blind_taps` found; (weight, mask) pairs."""
+    for weight, mask in weights:
+        if weight.grad is not None:
+            weight.grad.masked_fill_(mask.to(weight.device), 0)
+
+
+def _unwritten(output: Any) -> tuple[Any, Tensor | None]:
+    """The node of a convolution's output in the graph, and the taps of its gradient that oneDNN leaves unwritten."""
     node: Any = output.grad_fn if isinstance(output, Tensor) else None
     # The node knows what the kernel was given, whatever a subclass padded or cast before.
     if node is None or node.name() != "ConvolutionBackward0" or node._saved_transposed:
-        return
+        return node, None
     image, kernel = node._saved_input, node._saved_weight
     if kernel.dtype is not torch.bfloat16 or kernel.ndim != 4:
-        return
-    mask = padding_taps(
+        return node, None
+    return node, padding_taps(
         tuple(image.shape[2:]),
         tuple(kernel.shape[2:]),
         tuple(node._saved_stride),
         tuple(node._saved_padding),
         tuple(node._saved_dilation),
     )
+
+
+def _watch(module: nn.Module, inputs: Any, output: Any) -> None:
+    """After a convolution's forward: hang the correction on its node of the graph, if this input needs one."""
+    node, mask = _unwritten(output)
     if mask is None:
         return
 

@@ -2,12 +2,13 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from jigstack.training.device import Machine
-from jigstack.training.taps import padding_taps, zero_padding_taps
+from jigstack.training.taps import blind_taps, mend, padding_taps, zero_padding_taps
 from torch import Tensor, nn
 
 BF16 = Machine("cpu", "bf16", False, 1)
@@ -174,3 +175,39 @@ def test_the_mask_is_where_an_input_of_ones_has_no_gradient(
     assert weight.grad is not None
     blind, mask = weight.grad[0, 0] == 0, padding_taps(size, kernel, stride, padding, dilation)
     assert torch.equal(blind, torch.zeros_like(blind) if mask is None else mask)
+
+
+def forward(images: Tensor) -> Callable[[nn.Module], Any]:
+    def run(module: nn.Module) -> Any:
+        with BF16.autocast():
+            return module(images)
+
+    return run
+
+
+def test_taps_are_found_without_running_the_network_itself():
+    module = nn.Sequential(convolution(3, 2), nn.BatchNorm2d(512), nn.Dropout(0.5)).requires_grad_(False)
+    state = torch.get_rng_state()
+    images = torch.zeros(4, 256, 1, 1)
+    found = blind_taps(module, forward(images))
+    assert [(name, int(mask.sum())) for name, mask in found] == [("0.weight", 8)]
+    assert int(module.get_buffer("1.num_batches_tracked")) == 0 and not module[0]._forward_hooks
+    assert not blind_taps(module, forward(torch.zeros(4, 256, 7, 7)))
+    assert torch.equal(torch.get_rng_state(), state)  # of the dropout
+
+
+def test_mended_gradients_are_zero_at_those_taps_and_untouched_elsewhere():
+    weight = nn.Parameter(torch.ones(2, 2, 3, 3))
+    weight.grad = torch.full_like(weight, float("nan"))
+    weight.grad[:, :, 1, 1] = 5.0
+    mask = padding_taps((1, 1), (3, 3), (2, 2), (1, 1), (1, 1))
+    assert mask is not None
+    mend([(weight, mask), (nn.Parameter(torch.ones(1)), mask)])
+    assert (weight.grad[:, :, 1, 1] == 5).all() and weight.grad.sum() == 20
+
+
+def test_several_sizes_of_a_few_pixels_are_refused_before_a_compiled_training():
+    with pytest.raises(
+        ValueError, match=r"compile: expected convolutions that see one size of input, received conv"
+    ):
+        blind_taps(Twice(), forward(torch.randn(2, 256, 6, 6)))
