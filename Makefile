@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint types format schema build clean
+.PHONY: help venv demo test test-slow lint types format schema gpu-check build clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -51,6 +51,9 @@ format: $(STAMP)  ## Put the code in shape.
 schema: $(STAMP)  ## Write docs/config.schema.json anew.
 	$(BIN)/python -m jigstack.configs.editor_schema > docs/config.schema.json.new
 	mv docs/config.schema.json.new docs/config.schema.json
+
+gpu-check: $(STAMP)  ## Compare a CUDA machine with its CPU, and time it.
+	$(BIN)/python benchmarks/gpu_check.py
 
 build: $(STAMP)  ## Build wheel and sdist into dist/.
 	$(BIN)/python -m build

@@ -92,8 +92,8 @@ def blind_taps(module: nn.Module, run: Callable[[nn.Module], Any]) -> list[tuple
                 ):
                     raise ValueError(
                         f"compile: expected convolutions that see one size of input, received {name}, which sees "
-                        "several of a few pixels; in bf16 its gradient is only right without compile. Use compile: false, "
-                        "precision: fp32 or a larger size"
+                        "several of a few pixels; in bf16 its gradient is only right without compile. Use "
+                        "compile: false, precision: fp32 or a larger size"
                     )
 
             part.register_forward_hook(note)
