@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .heads import ColourJitter, Options, Strength
+from .heads import Blur, ColourJitter, Options, Strength
 
 Area = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=4, le=65_536)]
@@ -37,22 +37,20 @@ class ViewAugment(Options):
     """Share of the views whose colours change."""
     grey: Strength = 0.2
     """Share of the views shown in grey."""
-    blur: Literal["auto"] | Strength = "auto"
-    """Share of the views that are blurred; `auto`: half of those above 64 pixels, none below."""
-    sigma: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]] = (0.1, 2.0)
-    """Smallest and largest standard deviation of the blur, pixels."""
+    blur: Literal["auto"] | Blur = "auto"
+    """`auto`: half of the views above 64 pixels, none below."""
     solarise: Strength = 0.0
     """Share of the views whose bright half is inverted."""
 
-    @field_validator("crop", "ratio", "sigma")
+    @field_validator("crop", "ratio")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         return _not_falling(value)
 
-    def blur_share(self, size: int) -> float:
-        """Share of the views of `size` pixels that are blurred."""
+    def blur_at(self, size: int) -> Blur:
+        """What `blur` means for views of `size` pixels."""
         if self.blur == "auto":
-            return 0.5 if size > SHARP_UP_TO else 0.0
+            return Blur(p=0.5 if size > SHARP_UP_TO else 0.0)
         return self.blur
 
 

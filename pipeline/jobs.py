@@ -189,7 +189,7 @@ def _predict(work: Work, stage: Stage) -> None:
         work.console.counting(f"{stage.name} · {len(views)} views · images", done, total)
 
     def say(text: str) -> None:
-        if stage.job.fold == work.stages.folds(network)[0]:  # it is the same for every fold model
+        if stage.job.fold == work.stages.folds(network.folds)[0]:  # it is the same for every fold model
             work.console.say(f"{stage.name}: {text}")
 
     network = next(each for each in work.stages.networks if each.name == stage.job.name)

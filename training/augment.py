@@ -136,7 +136,7 @@ def resize(images: Tensor, size: int) -> Tensor:
     Raises:
         ValueError: `images` is not such a batch.
     """
-    _check_images(images)
+    check_images(images)
     unit = images.float().div_(255)
     if unit.shape[-2:] == (size, size):
         return unit
@@ -160,7 +160,7 @@ def shrink(images: Tensor, size: int, smallest: float) -> Tensor:
     Raises:
         ValueError: `images` is not such a batch.
     """
-    _check_images(images)
+    check_images(images)
     unit = images.float().div_(255)
     factor = int(min(images.shape[-2:]) * math.sqrt(smallest) / size + 1e-6)
     return F.avg_pool2d(unit, factor) if factor > 1 else unit
@@ -282,7 +282,8 @@ def dihedral_(images: Tensor, k: Tensor) -> Tensor:
     return images
 
 
-def _check_images(images: Tensor) -> None:
+def check_images(images: Tensor) -> None:
+    """Raise a ValueError unless these are a batch as the store gives it."""
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise ValueError(
             "images: expected a batch (B, C, H, W) of uint8, "

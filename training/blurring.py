@@ -3,7 +3,10 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from .parts import in_parts
 
 
 def kernel_size(sigma: float, side: int) -> int:
@@ -22,22 +25,21 @@ def blur(images: Tensor, sigmas: Tensor, size: int) -> Tensor:
     Returns:
         The same shape.
     """
-    reach = size // 2
-    rows, columns = (
-        _mirrored_blur(sigmas, reach, n).to(images.device, images.dtype) for n in images.shape[-2:]
-    )
-    lines = torch.bmm(images.flatten(1, 2), columns.transpose(1, 2))  # (B, C H, W)
-    return rows[:, None] @ lines.unflatten(1, images.shape[1:3])
+    at = torch.arange(size, dtype=sigmas.dtype, device=sigmas.device) - (size - 1) / 2
+    kernels = torch.exp(-0.5 * (at / sigmas[:, None]).square())
+    kernels = (kernels / kernels.sum(1, keepdim=True)).to(images.device, images.dtype)  # (B, K)
+    return in_parts(_weigh, images, kernels)
 
 
-def _mirrored_blur(sigmas: Tensor, reach: int, pixels: int) -> Tensor:
-    """(B, pixels, pixels): the weights of every source pixel, with those of its mirror images at both borders."""
-    offsets = torch.arange(1 - 2 * pixels, 2 * pixels, dtype=sigmas.dtype, device=sigmas.device)
-    taps = torch.exp(-0.5 * (offsets / sigmas[:, None]).square()) * (offsets.abs() <= reach)
-    taps = taps / taps.sum(1, keepdim=True)  # (B, offsets)
-    at = torch.arange(pixels, device=sigmas.device)
-    distance = at[:, None] - at + 2 * pixels - 1  # as an index of `taps`
-    before = at[:, None] + at + 2 * pixels - 1
-    after = 2 * (pixels - 1) - at[:, None] - at + 2 * pixels - 1
-    # The border pixel is the mirror itself and has no image of its own.
-    return taps[:, distance] + taps[:, before] * (at > 0) + taps[:, after] * (at < pixels - 1)
+def _weigh(images: Tensor, kernels: Tensor) -> Tensor:
+    # Shifted sums: as fast as a grouped convolution at 64 and 96 pixels and twice as fast at 224, since each sample's
+    # kernel is another one; a product with banded matrices costs the square of the side.
+    reach = kernels.shape[1] // 2
+    for dim, padding in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
+        pixels = images.shape[dim]
+        padded = F.pad(images, padding, mode="reflect")
+        images = images * kernels[:, reach, None, None, None]
+        for k in range(1, reach + 1):  # the kernel is symmetric
+            both = padded.narrow(dim, reach - k, pixels) + padded.narrow(dim, reach + k, pixels)
+            images.addcmul_(both, kernels[:, reach + k, None, None, None])
+    return images

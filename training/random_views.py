@@ -1,32 +1,30 @@
-"""The random views of joint-embedding pretexts: drawn for each sample, made in batches on the device.
-
-Each operation means what torchvision's of the same name means for one float image; the distribution is that of
-SimSiam's transform.
-"""
+"""Random views of a batch of images, for pretexts that compare two or more views of one picture."""
 
 import torch
 from torch import Tensor
 
+from ..configs.heads import HeadAugment
 from ..configs.joint import ViewAugment
-from .augment import dihedral_, random_boxes
-from .blurring import blur, kernel_size
-from .colours import grey, jitter_in_any_order
-from .cropping import antialiased_crop
+from .augment import check_images, dihedral_, random_boxes, spoil
+from .colours import shuffled_jitter_
+from .cropping import crop
 from .draws import chosen, uniform
+from .views import VIEWS
 
-_TURNS = torch.tensor([0, 4, 3, 5])  # identity, rot90, rot180, rot270 among `views.VIEWS`
-_BRIGHT = 0.5
+_TURNS = tuple(VIEWS.index(name) for name in ("identity", "rot90", "rot180", "rot270"))
 
 
 def random_view(images: Tensor, options: ViewAugment, size: int, generator: torch.Generator) -> Tensor:
-    """Draw one view of every image: crop and mirror, turn, change colours, then grey, blur and solarise some.
+    """Draw one view of each image: call it once for each view that is wanted.
 
-    What an option leaves out is neither drawn nor done.
+    In this order: crop and resize, flips, quarter turn, colours (in an order of their own for each sample), grey,
+    blur, solarise, as in SimSiam (Chen and He 2021, appendix A) and DINO (Caron et al. 2021). The network then
+    normalises. Each operation is torchvision's of that name for one image; grey images keep what needs three channels.
 
     Args:
-        images: (B, C, H, W) uint8.
+        images: (B, C, H, W) uint8, C = 1 or 3 wherever colours are changed; kept as they are.
         options: what to draw from.
-        size: side of the views, pixels.
+        size: side of the result, pixels.
         generator: every draw comes from it.
 
     Returns:
@@ -35,32 +33,31 @@ def random_view(images: Tensor, options: ViewAugment, size: int, generator: torc
     Raises:
         ValueError: `images` is not such a batch.
     """
-    if images.dtype != torch.uint8 or images.ndim != 4:
-        raise ValueError(
-            "images: expected a batch (B, C, H, W) of uint8, "
-            f"received {tuple(images.shape)} of {images.dtype}; give the pixels as the store holds them"
-        )
-    count, channels, height, width = images.shape
+    check_images(images)
+    count, _, height, width = images.shape
     boxes = random_boxes(count, height, width, options.crop, options.ratio, generator)
-    shares = torch.tensor([options.vflip, options.hflip], dtype=torch.float64, device=generator.device)
-    mirrored = uniform(generator, (count, 2)) < shares
-    views = antialiased_crop(images.float().div_(255), boxes, size, mirrored).clamp_(0.0, 1.0)
+    views = crop(images, boxes, size)  # (B, C, size, size)
+    flips = (uniform(generator, (count,)) < options.hflip).long()
+    flips += 2 * (uniform(generator, (count,)) < options.vflip).long()
+    views = dihedral_(views, flips)
     if options.rot90:
-        quarters = torch.randint(0, 4, (count,), generator=generator, device=generator.device)
-        views = dihedral_(views, _TURNS[quarters.cpu()])
-    if channels == 3:
-        some = chosen(generator, count, options.colour_p).to(images.device)
-        views[some] = jitter_in_any_order(views[some], options.colour, generator)
-        some = chosen(generator, count, options.grey).to(images.device)
-        views[some] = grey(views[some]).expand(-1, channels, -1, -1)
-    if share := options.blur_share(size):
-        some = chosen(generator, count, share)
-        sigmas = uniform(generator, (count,), *options.sigma)[some]
-        if len(some):
-            some = some.to(images.device)
-            views[some] = blur(views[some], sigmas, kernel_size(options.sigma[1], size))
+        turns = torch.randint(0, 4, (count,), generator=generator, device=generator.device)
+        views = dihedral_(views, torch.tensor(_TURNS, device=turns.device)[turns])
+    views = shuffled_jitter_(views, options.colour, options.colour_p, generator)
+    views = spoil(views, HeadAugment(grey=options.grey, blur=options.blur_at(size)), generator)
     if options.solarise:
-        some = chosen(generator, count, options.solarise).to(images.device)
-        bright = views[some]
-        views[some] = torch.where(bright >= _BRIGHT, 1 - bright, bright)
+        some = chosen(generator, count, options.solarise).to(views.device)
+        views[some] = solarise(views[some])
     return views
+
+
+def solarise(images: Tensor) -> Tensor:
+    """Invert what is at least half bright: `torchvision.transforms.v2.functional.solarize` at .5.
+
+    Args:
+        images: float in 0..1, any shape.
+
+    Returns:
+        The same shape.
+    """
+    return torch.minimum(images, 1 - images)

@@ -1,20 +1,22 @@
 """Options of the joint-embedding pretexts."""
 
 import pytest
+from jigstack.configs.heads import Blur
 from jigstack.configs.joint import DinoOptions, LejepaOptions, SimSiamOptions, ViewAugment
 
 
-def test_blur_is_automatic_by_size_and_else_as_given():
-    assert [ViewAugment().blur_share(size) for size in (32, 64, 65, 224)] == [0.0, 0.0, 0.5, 0.5]
-    assert ViewAugment(blur=0.3).blur_share(32) == 0.3
+def test_blur_is_for_views_above_64_pixels_unless_given():
+    assert ViewAugment().blur_at(64).p == 0.0
+    assert ViewAugment().blur_at(65) == Blur(p=0.5, sigma=(0.1, 2.0))
+    assert ViewAugment(blur=Blur(p=0.2)).blur_at(32).p == 0.2
 
 
 @pytest.mark.parametrize(
-    "options", [{"crop": (0.5, 0.2)}, {"sigma": (2.0, 1.0)}, {"hflip": 1.5}, {"rot45": True}]
+    "options", [{"crop": (0.5, 0.2)}, {"blur": {"sigma": (2.0, 1.0)}}, {"hflip": 1.5}, {"rot45": True}]
 )
 def test_views_out_of_range_are_refused(options: dict):
     with pytest.raises(ValueError):
-        ViewAugment(**options)
+        ViewAugment.model_validate(options)
 
 
 def test_small_crops_have_whole_eighths_of_pixels():

@@ -1,52 +1,62 @@
-"""Anti-aliased crops of a batch against torchvision's of one image."""
+"""An anti-aliased crop of a batch is torchvision's of each image, by either way."""
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jigstack.training import cropping as ours
 from jigstack.training.augment import random_boxes
-from jigstack.training.cropping import antialiased_crop, resize_matrix
-from torch import Tensor
-from torchvision.transforms.v2 import functional as twin
+from torchvision.transforms.v2 import functional as tv
 
 
-def images(count: int = 8, height: int = 40, width: int = 52) -> Tensor:
-    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
+def twin(images: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
+    return torch.stack(
+        [
+            tv.resized_crop(image.float() / 255, top, left, height, width, [size, size], antialias=True)
+            for image, (top, left, height, width) in zip(images, boxes.int().tolist(), strict=True)
+        ]
+    )
 
 
-def boxes_of(batch: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return random_boxes(len(batch), batch.shape[2], batch.shape[3], (0.1, 1.0), (0.5, 2.0), generator)
+def by_matrices(images: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
+    return ours.by_matrices(images, boxes, size) / 255
 
 
-@pytest.mark.parametrize("size", [16, 40, 64])
-def test_each_crop_equals_torchvision_s_with_antialiasing(size: int):
-    """Smaller, equal and larger than the crops."""
-    batch = images()
-    boxes = boxes_of(batch)
-    found = antialiased_crop(batch, boxes, size)
-    for image, box, crop in zip(batch, boxes, found, strict=True):
-        top, left, tall, wide = box.int().tolist()
-        expected = twin.resized_crop(image, top, left, tall, wide, [size, size], antialias=True)
-        torch.testing.assert_close(crop, expected, atol=1e-5, rtol=0)
+@pytest.mark.parametrize("way", [ours.crop, by_matrices], ids=["one_by_one", "matrices"])
+@settings(max_examples=50, deadline=None)
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    size=st.integers(1, 40),
+    channels=st.sampled_from([1, 3]),
+    seed=st.integers(0, 1000),
+)
+def test_each_sample_is_cropped_and_resized_as_torchvision_does_one(way, height, width, size, channels, seed):
+    draws = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (4, channels, height, width), dtype=torch.uint8, generator=draws)
+    boxes = random_boxes(4, height, width, (0.05, 1.0), (0.5, 2.0), draws)
+    crops = way(images, boxes, size)
+    assert crops.shape == (4, channels, size, size)
+    assert crops.dtype == torch.float32
+    torch.testing.assert_close(crops, twin(images, boxes, size), rtol=0, atol=2e-5)
 
 
-def test_a_mirrored_crop_is_the_crop_mirrored():
-    batch = images(4)
-    boxes = boxes_of(batch)
-    mirrored = torch.tensor([[False, False], [True, False], [False, True], [True, True]])
-    plain, found = antialiased_crop(batch, boxes, 24), antialiased_crop(batch, boxes, 24, mirrored)
-    expected = [plain[0], plain[1].flip(-2), plain[2].flip(-1), plain[3].flip(-2, -1)]
-    torch.testing.assert_close(found, torch.stack(expected), atol=1e-6, rtol=0)
+def test_the_whole_image_at_its_own_size_keeps_every_pixel():
+    images = torch.arange(2 * 3 * 25, dtype=torch.uint8).view(2, 3, 5, 5)
+    whole = torch.tensor([[0.0, 0.0, 5.0, 5.0]]).expand(2, 4)
+    assert torch.equal(ours.crop(images, whole, 5), images / 255)
+    torch.testing.assert_close(by_matrices(images, whole, 5), images / 255, rtol=0, atol=1e-6)
 
 
-def test_nothing_outside_the_box_is_read():
-    batch = images(2)
-    box = torch.tensor([[5.0, 6.0, 20.0, 30.0]]).expand(2, 4)
-    other = torch.full_like(batch, 9.0)
-    other[..., 5:25, 6:36] = batch[..., 5:25, 6:36]
-    torch.testing.assert_close(antialiased_crop(batch, box, 16), antialiased_crop(other, box, 16))
+def test_each_row_of_a_resize_matrix_is_a_mean_of_the_part():
+    starts, lengths = torch.tensor([3.0, 0.0, 9.0]), torch.tensor([6.0, 10.0, 1.0])
+    matrices = ours.resize_matrices(starts, lengths, 10, 4)
+    assert matrices.shape == (3, 4, 10)
+    assert bool((matrices >= 0).all())
+    torch.testing.assert_close(matrices.sum(2), torch.ones(3, 4))
+    assert float(matrices[0, :, :3].sum() + matrices[0, :, 9:].sum() + matrices[2, :, :9].sum()) == 0.0
 
 
-def test_the_weights_of_each_pixel_sum_to_one():
-    matrix = resize_matrix(torch.tensor([0.0, 3.0]), torch.tensor([17.0, 5.0]), 20, 8)
-    torch.testing.assert_close(matrix.sum(2), torch.ones(2, 8))
-    assert (matrix >= 0).all()
+def test_pixels_that_are_no_bytes_are_refused():
+    with pytest.raises(ValueError, match=r"expected a batch \(B, C, H, W\) of uint8"):
+        ours.crop(torch.rand(2, 3, 8, 8), torch.tensor([[0.0, 0.0, 8.0, 8.0]] * 2), 4)
