@@ -198,6 +198,8 @@ class Pretext(Optimisation):
     """`sgd`: momentum .9, all weights decay; `auto`: sgd for simsiam, as in its paper, adamw for the others."""
     lr: Auto | Annotated[float, Field(gt=0)] = "auto"
     weight_decay: Auto | Annotated[float, Field(ge=0)] = "auto"
+    collapse: Literal["stop", "warn"] = "stop"
+    """After three epochs in which all pictures get the same features: end the training with advice, or only warn."""
     options: dict[str, Any] = {}
     """Of the kind of pretext."""
 

@@ -26,12 +26,9 @@ def test_the_most_probable_class_is_lightlys(k: int):
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_values_are_scikit_learns_weighted_mean(temperature: float):
     values = RNG.normal(1900, 50, size=(150, 2))
-    twin = KNeighborsRegressor(
-        n_neighbors=7,
-        weights=lambda d: np.exp((1 - d) / temperature),
-        metric="cosine",
-        algorithm="brute",  # pyright: ignore[reportArgumentType]
-    ).fit(BANK, values)
+    twin = KNeighborsRegressor(7, metric="cosine", algorithm="brute")
+    twin.set_params(weights=lambda distance: np.exp((1 - distance) / temperature))
+    twin.fit(BANK, values)
     expected = twin.predict(QUERIES)
     assert neighbours(BANK, values, QUERIES, 7, temperature) == pytest.approx(expected, rel=1e-6)
 
