@@ -15,6 +15,7 @@ from ..pretext.pretrain import build_pretext
 from ..training.augment import resize
 from ..training.fit import FitOptions, Training, fit
 from ..training.optimiser import parameter_groups
+from ..training.predicting import prepare
 from ..training.schedule import Schedule
 from ..transfer.network import HeadNetwork
 from .embeddings import embeddings
@@ -144,13 +145,14 @@ def time_embedding(stages: Stages, name: str) -> tuple[float, int]:
     machine, embedding = stages.workspace.machine, embeddings(stages.config)[name]
     machine.apply_threads()
     backbone = _backbone(stages, embedding.backbone, embedding.size)
+    ready: Any = prepare(backbone, machine)
     noise = NoiseImages(stages.workspace.store_size, backbone.channels, None)
     marks: list[float] = []
     for _ in range(TIMED_STEPS + 1):  # the first step warms up
         pictures = noise.batch(torch.arange(EMBEDDED))
         with torch.inference_mode(), machine.autocast():
             images = resize(pictures.to(machine.device), embedding.size)
-            machine.lay_out(backbone).eval()(backbone.normalise(images))
+            ready(ready.normalise(images))
         if machine.kind == "cuda":
             torch.cuda.synchronize()
         marks.append(time.perf_counter())

@@ -215,8 +215,11 @@ def _embed(work: Work, stage: Stage) -> None:
     def progress(done: int, total: int) -> None:
         work.console.counting(f"{stage.name} · {len(views)} views · images", done, total)
 
+    def say(text: str) -> None:
+        work.console.say(f"{stage.name}: {text}")
+
     values = embed_pictures(
-        backbone, pictures, ids, views, embedding.size, workspace.machine, progress=progress
+        backbone, pictures, ids, views, embedding.size, workspace.machine, progress=progress, say=say
     )
     Embeddings(ids, values).write(work.folder(stage))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from ..datasets.findings import name_some
 from ..datasets.pictures import Pictures
 from ..training.augment import resize
 from ..training.device import Machine
+from ..training.predicting import prepare, unfused
+from ..training.resident import resident
 from ..training.views import apply_view
 
 FILES = ("embeddings.npy", "ids.parquet")
@@ -85,17 +88,19 @@ def embed_pictures(
     *,
     batch: int = 256,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> np.ndarray:
     """Mean features of each row over its readable images and the views of each.
 
     Args:
-        backbone: gives (B, D) features; it is put to evaluation and left as it is.
+        backbone: gives (B, D) features; a copy of it predicts (`training.predicting.prepare`), it stays as it is.
         pictures: the decoded images.
         ids: the N rows, each with a readable image.
         views: V names of `training.views.VIEWS`.
         size: side of the input, pixels.
         batch: images times views in one call.
         progress: told (done, total) images after each call.
+        say: told once which batch norms could not be folded, if any.
 
     Returns:
         (N, D) float32.
@@ -107,15 +112,17 @@ def embed_pictures(
     rows = np.repeat(np.arange(len(ids)), counts)  # (M,)
     sums = np.zeros((len(ids), backbone.dim), dtype=np.float32)
     step = max(1, batch // len(views))
-    machine.lay_out(backbone).eval()
+    source, ready = resident(pictures.store, machine), cast(TimmBackbone, prepare(backbone, machine))
+    if say is not None and (left := unfused(ready)):
+        say(left)
     with torch.inference_mode():
         for start in range(0, len(positions), step):
             part = slice(start, start + step)
-            images = pictures.store.gather(positions[part]).to(machine.device)
-            resized = backbone.normalise(resize(images, size))
+            images = source.gather(positions[part])
+            resized = ready.normalise(resize(images, size))
             stacked = torch.cat([apply_view(resized, view) for view in views])  # (V*B, C, H, W)
             with machine.autocast():
-                features = backbone(stacked)
+                features = ready(stacked)
             means = features.float().unflatten(0, (len(views), len(images))).mean(dim=0)  # (B, D)
             np.add.at(sums, rows[part], means.cpu().numpy())
             if progress is not None:

@@ -234,6 +234,16 @@ def test_a_row_whose_picture_is_broken_has_no_features(make_frozen: MakeFrozen, 
     assert len(pd.read_csv(result.submission)) == 12
 
 
+def test_batch_norms_that_stay_are_named_once_for_the_networks_and_once_for_the_features(
+    make_frozen: MakeFrozen, capsys
+):
+    config = make_frozen(pretext=[], backbones={"img": {"name": "resnetv2_18"}}, stack={})
+    config["tasks"] = {name: config["tasks"][name] | {"init": "scratch"} for name in ("era", "linear")}
+    jigstack.run(config)
+    said = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if "cannot be folded" in line]
+    assert said == ["predict/era/fold0", "embed/scratch.img.32"]
+
+
 def test_a_smoke_run_fits_frozen_members_too(make_frozen: MakeFrozen):
     path = run(make_frozen(), smoke=True).path
     assert run(yaml.safe_load((path / "config.yaml").read_text())).computed == []

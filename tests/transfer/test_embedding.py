@@ -43,6 +43,16 @@ def test_the_backbone_stays_as_it_is(pictures: Pictures, backbone: TimmBackbone)
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
 
 
+def test_batch_norms_that_are_not_folded_are_named_once(pictures: Pictures, backbone: TimmBackbone):
+    said: list[str] = []
+    ids = np.array(["a", "b"], dtype=object)
+    embed_pictures(backbone, pictures, ids, ["identity"], 32, CPU, batch=2, say=said.append)
+    assert not said
+    other = build_backbone(Backbone(name="resnetv2_18"), 3, 32)
+    embed_pictures(other, pictures, ids, ["identity"], 32, CPU, batch=2, say=said.append)
+    assert len(said) == 1 and "cannot be folded" in said[0]
+
+
 def test_progress_counts_images_to_the_last(pictures: Pictures, backbone: TimmBackbone):
     told: list[tuple[int, int]] = []
     ids = np.array(["c", "b"], dtype=object)
