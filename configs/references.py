@@ -90,6 +90,19 @@ def _pretext_options(config: Config) -> Iterator[Problem]:
                 yield Problem(("pretext", index, "size"), str(error), shown(pretext.size))
 
 
+def _snapshots(config: Config) -> Iterator[Problem]:
+    for index, pretext in enumerate(config.pretext):
+        lacking = [
+            part
+            for part, there in (("tasks to probe", config.tasks), ("probe.every > 0", config.probe.every))
+            if not there
+        ]
+        if pretext.snapshot == "probe" and lacking:
+            yield Problem(
+                ("pretext", index, "snapshot"), f"last, or {' and '.join(lacking)}", shown(pretext.snapshot)
+            )
+
+
 def _pictures(config: Config) -> Iterator[Problem]:
     if config.data.images is not None:
         return
@@ -270,6 +283,7 @@ _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ..
     (_pretext_names, ("pretext.*.name",)),
     (_pretext_options, ("pretext.*.kind", "plugins")),
     (_pretext_init, ("pretext.*.name",)),
+    (_snapshots, ("tasks", "probe")),
     (_task_names, ()),
     (_head_options, ("tasks.*.kind",)),
     (_augment, ("tasks.*.size",)),

@@ -200,8 +200,20 @@ class Pretext(Optimisation):
     weight_decay: Auto | Annotated[float, Field(ge=0)] = "auto"
     collapse: Literal["stop", "warn"] = "stop"
     """After three epochs in which all pictures get the same features: end the training with advice, or only warn."""
+    snapshot: Literal["last", "probe"] = "last"
+    """The checkpoint to keep: the `last` epoch's, or that of the best `probe`, which reads labels."""
     options: dict[str, Any] = {}
     """Of the kind of pretext."""
+
+
+class Probe(Section):
+    """How frozen features are tested on the tasks' labels, without training: by neighbours and by a ridge."""
+
+    every: Annotated[int, Field(ge=0)] = 10
+    """Epochs of a pretraining between two probes; 0: after the last one only."""
+    neighbours: Count = 20
+    rows: Annotated[int, Field(ge=10)] = 5000
+    """At most so many labelled rows; more are drawn from once."""
 
 
 class EarlyStopping(Section):
@@ -388,6 +400,7 @@ class Config(Section):
     folds: Folds = Folds()
     backbones: dict[Name, Backbone] = Field(default={"img": Backbone()}, min_length=1)
     pretext: list[Pretext] = []
+    probe: Probe = Probe()
     tasks: dict[Name, Task] = {}
     transfer: Transfer = Transfer()
     features: Features = Features()

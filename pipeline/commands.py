@@ -23,6 +23,7 @@ from .jobs import Context, Work, run_job, with_threads
 from .ladders import read_ladders, say_ladder, say_scores, write_run_submissions
 from .manifest import Stage
 from .preflight import preflight
+from .probes import say_probes
 from .report import write_report
 from .reuse import check_files
 from .run_directory import RunDirectory
@@ -166,7 +167,7 @@ def _wanted(stages: Stages, until: str) -> Iterable[Stage]:
     if until not in GROUPS:
         raise UserError(f"until: expected one of {', '.join(GROUPS)}, received {until!r}")
     parts = {
-        "pretrain": stages.pretrain,
+        "pretrain": [*stages.pretrain, *stages.probe],
         "finetune": stages.finetune,
         "features": [*stages.predict, *stages.embed, *stages.frozen, *stages.features],
         "stack": stages.stack,
@@ -263,7 +264,7 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
         # What was submitted before no longer belongs to what will lie beside it.
         shutil.rmtree(directory.path / "submissions", ignore_errors=True)
         (directory.path / "submission.csv").unlink(missing_ok=True)
-    if any(stage.job.stage in ("pretrain", "finetune", "predict", "embed") for stage in todo):
+    if any(stage.job.stage in ("pretrain", "probe", "finetune", "predict", "embed") for stage in todo):
         store = workspace.store(lambda done, total: console.counting("decode images", done, total))
         unreadable = store.problems
         if unreadable:
@@ -300,6 +301,8 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
                 directory.merge_log(stage)
                 directory.manifest.record(stage, seconds, workspace.machine.device)
                 directory.log("done", stage=stage.name, seconds=round(seconds, 3))
+            if kind == "probe":
+                say_probes(work)
 
 
 def _finish(work: Work, directory: RunDirectory, result: RunResult) -> RunResult:

@@ -6,6 +6,9 @@ from typing import TextIO
 
 from ..training.fit import Record
 
+SHORT = {"feature_std": "spread", "feature_rank": "rank"}
+"""Scalars that stand in every line of a pretraining."""
+
 
 class Console:
     """Writes to a stream; on a terminal the progress line is rewritten in place, elsewhere an epoch is a line.
@@ -45,9 +48,14 @@ class Console:
 
     def epoch(self, stage: str, record: Record) -> None:
         """The progress line of a training: epoch, scalars, speed, loader share, time left."""
-        scalars = " · ".join(
-            f"{name.replace('_', ' ')} {value:.4g}" for name, value in record.scalars.items()
-        )
+        probes, shown = {}, []
+        for name, value in record.scalars.items():
+            if name.startswith("probe."):
+                probes[name.removeprefix("probe.")] = value
+            else:
+                digits = 2 if name in SHORT else 4
+                shown.append(f"{SHORT.get(name, name).replace('_', ' ')} {value:.{digits}g}")
+        scalars = " · ".join(shown)
         left = (
             f"{duration(record.seconds_left)} left"
             if record.step < record.steps
@@ -60,6 +68,9 @@ class Console:
         if record.compile_seconds:
             text += f" · compiled in {duration(record.compile_seconds)}"
         self.progress(text, final=not self.live or record.step == record.steps or record.kind != "epoch")
+        if probes:
+            scores = " · ".join(f"{name.replace('.', ' ')} {value:.4g}" for name, value in probes.items())
+            self.say(f"{stage} · epoch {record.epoch} · probe: {scores}")
 
     def counting(self, what: str, done: int, total: int) -> None:
         """A count of rows, files or fits, and the time left; the time starts with the first call for `what`."""

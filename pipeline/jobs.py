@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backbones import build_backbone, starting_from
-from ..configs.schema import Pretext
+from ..backbones import TimmBackbone, build_backbone, load_backbone, starting_from
+from ..configs.schema import Backbone, Pretext
 from ..datasets.files import read_json, write_json
 from ..datasets.predictions import Predictions
 from ..pretext.pretrain import PretrainWork, pretrain
+from ..pretext.probing import ProbeRows, baselines, probe_rows
 from ..stacking import stack_target
 from ..stacking.frozen import FrozenWork, predict_frozen
 from ..training.fit import Record
@@ -110,6 +111,7 @@ def execute(work: Work, stage: Stage) -> None:
     work.workspace.machine.apply_threads()
     {
         "pretrain": _pretrain,
+        "probe": _probe,
         "finetune": _finetune,
         "predict": _predict,
         "embed": _embed,
@@ -136,6 +138,7 @@ def _pretrain(work: Work, stage: Stage) -> None:
         stage.key,
         work.reporter(stage),
         work.stop,
+        lambda text: work.console.say(text, always=True),
     )
 
 
@@ -150,7 +153,48 @@ def pretrain_work(workspace: Workspace, run: Path, options: Pretext, fold: int |
         fold=fold,
         machine=workspace.machine,
         seed=workspace.config.seed,
+        probes=rows_to_probe(workspace, fold),
+        probe_every=workspace.config.probe.every,
     )
+
+
+def rows_to_probe(workspace: Workspace, fold: int | None) -> ProbeRows | None:
+    """The labelled rows on which a pretext of this fold, or of all, is tested."""
+    return probe_rows(
+        workspace.targets,
+        workspace.frame,
+        workspace.plan,
+        workspace.pictures(),
+        workspace.config.probe,
+        workspace.config.seed,
+        fold,
+    )
+
+
+def _probe(work: Work, stage: Stage) -> None:
+    """Test the finished backbone, the one it started from, random weights and raw pixels on the same labelled rows."""
+    workspace, job, folder = work.workspace, stage.job, work.folder(stage)
+    options = next(each for each in workspace.config.pretext if each.name == job.name)
+    rows, pictures, seed = rows_to_probe(workspace, job.fold), workspace.pictures(), workspace.config.seed
+    section = workspace.config.backbones[options.backbone]
+    size = read_json(folder / "backbone.json")["size"]
+
+    def build(section: Backbone) -> TimmBackbone:
+        reseed_global(seed, "probe", options.name, "init")
+        return build_backbone(section, pictures.channels, size)
+
+    start = starting_from(section, checkpoint_of(workspace, work.run, options.init, job.fold))
+    backbones = {"random init": lambda: build(section.model_copy(update={"weights": None}))}
+    if start.weights is not None:
+        backbones["weights it started from"] = lambda: build(start)
+    backbones[options.name] = lambda: load_backbone(folder)[0]
+    table = {} if rows is None else baselines(rows, pictures, workspace.machine, backbones)
+    counts = (
+        {}
+        if rows is None
+        else {task: int(np.isfinite(values).all(axis=1).sum()) for task, (_, values) in rows.targets.items()}
+    )
+    write_json(folder / "probes.json", {"rows": counts, "fold": job.fold, "scores": table})
 
 
 def fold_work(workspace: Workspace, run: Path, job: Job) -> FoldWork:

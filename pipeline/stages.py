@@ -18,8 +18,19 @@ from .networks import Network, folds_of, networks
 from .workspace import Workspace
 
 STACK_OUTPUTS = ("ladder.json", "model.json", "rungs.parquet", "importance.parquet*", "fold*/*.txt")
+WATCHED = {"collapse", "snapshot"}
+"""Options of a pretext that change no weights: the last epoch's are the same with another watch."""
 # A change of the code that changes a stage's results raises its number.
-CODE = {"pretrain": 1, "finetune": 1, "predict": 2, "embed": 1, "frozen": 1, "features": 1, "stack": 1}
+CODE = {
+    "pretrain": 1,
+    "probe": 1,
+    "finetune": 1,
+    "predict": 2,
+    "embed": 1,
+    "frozen": 1,
+    "features": 1,
+    "stack": 1,
+}
 
 
 class Stages:
@@ -37,6 +48,7 @@ class Stages:
         self.networks = networks(self.config)
         self._keys: dict[tuple[str, int | None], str] = {}
         self.pretrain = [stage for options in self.config.pretext for stage in self._pretrain(options)]
+        self.probe = [self._probe(stage) for stage in self.pretrain if self._probed(stage)]
         self.finetune = [
             self._finetune(network, fold) for network in self.networks for fold in self.folds(network.folds)
         ]
@@ -68,6 +80,7 @@ class Stages:
     def __iter__(self):
         levels = (
             self.pretrain,
+            self.probe,
             self.finetune,
             self.predict,
             self.embed,
@@ -94,7 +107,8 @@ class Stages:
             inputs = {
                 "code": CODE["pretrain"],
                 **self._machine(),
-                **_flat(f"pretext.{options.name}", options.model_dump(mode="json")),
+                **_flat(f"pretext.{options.name}", options.model_dump(mode="json", exclude=WATCHED)),
+                **self._snapshot(options),
                 **self._backbone(options.backbone),
                 **self._init(f"pretext.{options.name}.init", options.init, fold),
                 "images": self.workspace.images_digest(pretrain_ids(self.workspace, options, fold)),
@@ -116,6 +130,50 @@ class Stages:
             self._keys[options.name, fold] = stage.key
             stages.append(stage)
         return stages
+
+    def _snapshot(self, options: Pretext) -> dict[str, Any]:
+        """What a pretraining reads beside pictures where probes choose its checkpoint."""
+        if options.snapshot == "last":
+            return {}
+        name = f"pretext.{options.name}.snapshot"
+        return {name: options.snapshot, "probe.every": self.config.probe.every, **self._probed_labels()}
+
+    def _probed_labels(self) -> dict[str, Any]:
+        tasks = self.config.tasks
+        columns = sorted({column for task in tasks.values() for column in task.columns})
+        codings = {
+            name: task.model_dump(mode="json", include={"kind", "columns", "options"})
+            for name, task in tasks.items()
+        }
+        return {
+            "probe.neighbours": self.config.probe.neighbours,
+            "probe.rows": self.config.probe.rows,
+            **{
+                key: value
+                for name, coding in codings.items()
+                for key, value in _flat(f"tasks.{name}", coding).items()
+            },
+            "plan": self.workspace.plan.hash,
+            "labels": self.workspace.labels_digest(columns),
+        }
+
+    def _probed(self, pretrain: Stage) -> bool:
+        """Whether there is something to probe: labels, and rows that a pretext of one fold has not seen."""
+        return bool(self.config.tasks) and pretrain.job.fold != REFIT
+
+    def _probe(self, pretrain: Stage) -> Stage:
+        workspace, job = self.workspace, pretrain.job
+        options = next(each for each in self.config.pretext if each.name == job.name)
+        inputs = {
+            "code": CODE["probe"],
+            **self._machine(),
+            "pretrain": pretrain.key,
+            "fold": job.fold,
+            **self._backbone(options.backbone),
+            **self._probed_labels(),
+            "images": workspace.images_digest(workspace.train.ids),
+        }
+        return Stage(Job("probe", job.name, job.fold), pretrain.folder, inputs, ["probes.json"])
 
     def _pretrain_folds(self, options: Pretext) -> list[int | None]:
         if options.scope != "inductive" or options.reuse is not None:

@@ -17,6 +17,9 @@ FLAT_RANK = 1.05
 """Least healthy effective rank of the features: 1 is a single line through 0."""
 PATIENCE = 3
 """Collapsed epochs in a row that end the training; one or two can be a transient of a warm-up."""
+RISE = 1.5
+"""Growth of std·√D over those epochs that is a recovery: running statistics of a batch-norm need some steps to settle,
+which on small data takes epochs."""
 
 
 class Collapsed(UserError):
@@ -72,7 +75,7 @@ class Watch:
         """What there is to say after the last of the epochs, nothing if it is healthy.
 
         The first collapsed epoch in a row is reported, the second comes with advice, and the third ends the training.
-        With `collapse: warn` it does not, and later ones are silent.
+        With `collapse: warn` it does not, and later ones are silent. Nothing is stopped while the features spread.
 
         Args:
             history: the scalars of every epoch so far.
@@ -93,6 +96,8 @@ class Watch:
             return f"warning: {finding}; a pretext that stays so has collapsed"
         if since < PATIENCE:
             return f"warning: {finding} for {since} epochs. {self.advice}"
+        if last is not None and last.std > RISE * min(gauge.std for gauge in gauges[-PATIENCE:] if gauge):
+            return ""
         if not stops:
             return f"warning: {finding} for {since} epochs: collapsed, and goes on as asked. {self.advice}"
         raise Collapsed(

@@ -1,12 +1,13 @@
 """Train a backbone on a pretext, without labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..backbones import build_backbone, save_backbone, starting_from
@@ -20,9 +21,14 @@ from ..training.interrupt import Interrupted
 from ..training.optimiser import parameter_groups
 from ..training.randomness import generator, reseed_global
 from ..training.resident import resident
+from .collapse import Watch
+from .probing import ProbeRows, embed_first, summary
 
 OUTPUTS = ("backbone.safetensors", "backbone.json", "seen.parquet", "history.json", "preview.png")
 PREVIEW_BOARDS = 6
+HEALTH_ROWS = 64
+"""Fewest rows whose features are compared, if there are as many: of three pictures that happen to be alike nothing
+follows."""
 
 
 class StoredImages:
@@ -49,6 +55,8 @@ class PretrainWork:
         ids: the rows whose images it may see.
         checkpoint: a backbone to start from, or None for `backbone`'s own weights.
         fold: the fold whose validation groups are not among `ids`, or None for all rows.
+        probes: the labelled rows that the features are tested on, if there are any.
+        probe_every: epochs between two tests; 0: after the last one only.
     """
 
     options: Pretext
@@ -59,6 +67,8 @@ class PretrainWork:
     fold: int | None
     machine: Machine
     seed: int
+    probes: ProbeRows | None = None
+    probe_every: int = 0
 
 
 def pretrain(
@@ -67,14 +77,17 @@ def pretrain(
     key: str,
     report: Callable[[Record], None],
     stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Train and write the files named in `OUTPUTS`; a `last.ckpt` of the same key is continued.
 
     A twentieth of the rows, at most 512, is held out of the training with all their images: every epoch is measured on
-    the same boards of them.
+    the same boards of them. Every epoch's features are watched for collapse; every `probe_every` epochs, and after the
+    last, they are tested on the labelled rows.
 
     Raises:
         Interrupted: `stop` became true; `last.ckpt` holds everything.
+        Collapsed: all pictures get the same features; `last.ckpt` is kept.
         ValueError: fewer readable rows than one training step needs.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,14 +103,24 @@ def pretrain(
     checkpoint = folder / "last.ckpt"
     training.resume(checkpoint, key)
     trained, measured_on = (StoredImages(work.pictures, part, work.machine) for part in (seen, held))
+    watch = Watch(options)
+    say_if(watch.judge(_scalars(training)), say)
+    compared = compared_rows(seen, held)
     for record in fit(training, trained, stop):
         if record.kind == "epoch":
             measured = measure(method, measured_on, work.machine, work.seed)
             held_scalars = {f"held_{name}": value for name, value in measured.items()}
-            record = replace(record, scalars=record.scalars | held_scalars)
+            features = embed_first(exported(method), work.pictures, compared, work.machine)
+            scalars = record.scalars | held_scalars | dict(method.health(features))
+            if record.epoch == record.epochs or (work.probe_every and record.epoch % work.probe_every == 0):
+                scalars |= probe_scores(work, method, folder, record.epoch)
+            record = replace(record, scalars=scalars)
         training.note(record)
         training.save(checkpoint, key)
         report(record)
+        if record.kind == "epoch":
+            forget_snapshots(folder, best_epoch(training.history))
+            say_if(watch.judge(_scalars(training)), say)
         if record.kind == "interrupted" or (stop() and record.step < record.steps):
             raise Interrupted
     shown = measured_on.batch(torch.arange(min(PREVIEW_BOARDS, len(measured_on))))
@@ -113,8 +136,72 @@ def pretrain(
         "rows": len(seen),
         "key": key,
     }
-    save_backbone(exported(method), folder, card, seen)
+    weights = None
+    if (best := best_epoch(training.history)) is not None:
+        card["snapshot"] = best
+        weights = load_file(snapshot_file(folder, best))
+    save_backbone(exported(method), folder, card, seen, weights)
     checkpoint.unlink(missing_ok=True)
+    forget_snapshots(folder, None)
+
+
+def probe_scores(work: PretrainWork, method: Any, folder: Path, epoch: int) -> dict[str, float]:
+    """The scores `probe.<task>.<name>` of the backbone as it is; with `snapshot: probe` its weights are kept too.
+
+    What an epoch is chosen by, `snapshot`, comes from the rows of the other folds among themselves where the pretext
+    is one of a fold, and so never from the rows that this fold scores.
+    """
+    if work.probes is None:
+        return {}
+    features = embed_first(exported(method), work.pictures, work.probes.ids, work.machine)
+    if not bool(torch.isfinite(features).all()):
+        return {}  # the watch says so
+    scalars = {f"probe.{name}": value for name, value in work.probes.scores(features).items()}
+    inner = work.probes.inner() if work.options.snapshot == "probe" else None
+    if inner is not None:
+        rows = torch.from_numpy(np.isin(work.probes.ids, inner.ids))
+        scalars["snapshot"] = summary(inner.scores(features[rows]))
+        tensors = {
+            name: value.detach().contiguous().cpu()
+            for name, value in exported(method).net.state_dict().items()
+        }
+        with atomic(snapshot_file(folder, epoch)) as temporary:
+            save_file(tensors, temporary)
+    return scalars
+
+
+def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """The epoch with the best `snapshot`, of equals the first; None where there is none."""
+    found = {each["epoch"]: each["scalars"]["snapshot"] for each in history if "snapshot" in each["scalars"]}
+    return max(found, key=lambda epoch: found[epoch]) if found else None
+
+
+def snapshot_file(folder: Path, epoch: int) -> Path:
+    """Where the weights after an epoch wait for a better one."""
+    return folder / f"snapshot-{epoch}.safetensors"
+
+
+def forget_snapshots(folder: Path, best: int | None) -> None:
+    """Remove all snapshots but that of the best epoch."""
+    for path in folder.glob("snapshot-*.safetensors"):
+        if best is None or path != snapshot_file(folder, best):
+            path.unlink()
+
+
+def compared_rows(seen: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """The rows whose features are compared: those held out, and trained ones where these are few."""
+    count = min(len(seen), max(0, HEALTH_ROWS - len(held)))
+    return np.concatenate([held, seen[np.linspace(0, len(seen) - 1, count).astype(int)]])
+
+
+def say_if(text: str, say: Callable[[str], None]) -> None:
+    """Say what there is to say."""
+    if text:
+        say(text)
+
+
+def _scalars(training: Training) -> list[dict[str, float]]:
+    return [each["scalars"] for each in training.history]
 
 
 def build_pretext(options: Pretext, backbone: Backbone, channels: int) -> Any:

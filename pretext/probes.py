@@ -1,6 +1,6 @@
 """Probes: how much of a target can be read off frozen features, without training anything."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -118,35 +118,38 @@ def inner_splits(folds: NDArray[np.int64], groups: NDArray[np.int64]) -> list[ND
     return [order % parts == part for part in range(parts)] if parts > 1 else []
 
 
-def pixel_features(images: Tensor, side: int = 32, dims: int = 128) -> Tensor:
+def pixel_features(batches: Iterable[Tensor], side: int = 32, dims: int = 128) -> Tensor:
     """The baseline that no network may lose to: shrunken pictures on their principal axes, found without labels.
 
     Args:
-        images: (N, C, H, W) uint8 or float.
+        batches: N pictures in batches (B, C, H, W), uint8 or float.
         side: pixels a side that are left.
-        dims: at most so many axes; never more than N - 1.
+        dims: at most so many axes.
 
     Returns:
-        (N, K) float32, the largest variance first; K = min(dims, N - 1, C·side²).
+        (N, K) float32, the largest variance first; K = min(dims, N / 4, C·side²): a ridge gives all axes the same
+        variance, and on N - 1 such axes all pictures are equally far from each other.
 
     Raises:
         ValueError: fewer than two pictures, or another shape.
     """
-    if images.ndim != 4 or len(images) < 2:
-        raise ValueError(f"`images`: expected (N, C, H, W) with N > 1, received {tuple(images.shape)}")
-    small = torch.cat(
-        [
-            F.interpolate(part.float(), (side, side), mode="bilinear", align_corners=False, antialias=True)
-            for part in images.split(256)
-        ]
-    )
-    flat = small.flatten(1).cpu().numpy()  # (N, C·side²)
-    flat = flat - flat.mean(axis=0)
-    wide = flat.shape[1] > flat.shape[0]
+    parts = []
+    for batch in batches:
+        if batch.ndim != 4:
+            raise ValueError(f"`batches`: expected pictures (B, C, H, W), received {tuple(batch.shape)}")
+        small = F.interpolate(
+            batch.float(), (side, side), mode="bilinear", align_corners=False, antialias=True
+        )
+        parts.append(small.flatten(1).cpu().numpy())
+    count = sum(map(len, parts))
+    if count < 2:
+        raise ValueError(f"`batches`: expected two pictures or more, received {count}")
+    flat = np.concatenate(parts)  # (N, C·side²)
+    flat -= flat.mean(axis=0)
+    wide = flat.shape[1] > count
     square = (flat @ flat.T if wide else flat.T @ flat).astype(np.float64)
-    count = min(dims, len(flat) - 1, flat.shape[1])
-    last = len(square) - 1
-    values, vectors = scipy.linalg.eigh(square, subset_by_index=(last - count + 1, last))
+    kept, last = min(dims, max(1, count // 4), flat.shape[1]), len(square) - 1
+    values, vectors = scipy.linalg.eigh(square, subset_by_index=(last - kept + 1, last))
     # X = U S V': the coordinates are U S from XX' = U S² U', or X V from X'X = V S² V'.
     found = vectors * np.sqrt(np.maximum(values, 0.0)) if wide else flat @ vectors
     return torch.from_numpy(np.ascontiguousarray(found[:, ::-1], dtype=np.float32))

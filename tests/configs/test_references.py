@@ -39,6 +39,13 @@ def test_the_base_is_right():
     load_config(BASE)
 
 
+def test_a_snapshot_of_the_best_probe_needs_probes_during_the_training():
+    told = complaint("pretext.jig.snapshot=probe", "probe.every=0")
+    assert told == 'pretext.0.snapshot | last, or probe.every > 0 | "probe"'
+    told = complaint("pretext.jig.snapshot=probe", "tasks={}", "stack={}")
+    assert told == 'pretext.0.snapshot | last, or tasks to probe | "probe"'
+
+
 @pytest.mark.parametrize(
     ("flag", "told"),
     [

@@ -114,7 +114,7 @@ def test_three_head_configs_need_one_pretraining(make_config):
     first = run(make_config(name="one"))
     for name, lr in (("two", 3e-4), ("three", 3e-3)):
         other = run(make_config(name=name), f"tasks.era.lr={lr}", f"tasks.kind.lr={lr}")
-        assert other.linked == ["pretrain/jig"]
+        assert other.linked == ["pretrain/jig", "probe/jig"]
         backbone = "pretext/jig/backbone.safetensors"
         assert (other.path / backbone).stat().st_ino == (first.path / backbone).stat().st_ino
 
@@ -167,7 +167,7 @@ def test_two_processes_do_not_work_in_one_run(make_config):
 
 
 def test_stages_can_be_run_one_by_one(make_config):
-    assert jigstack.pretrain(make_config(), quiet=True).computed == ["pretrain/jig"]
+    assert jigstack.pretrain(make_config(), quiet=True).computed == ["pretrain/jig", "probe/jig"]
     assert {name.split("/")[0] for name in jigstack.finetune(make_config(), quiet=True).computed} == {
         "finetune"
     }

@@ -48,6 +48,15 @@ def test_one_healthy_epoch_starts_the_count_again():
     assert "for 2 epochs" in watch().judge([THIN, THIN, GOOD, THIN, THIN])
 
 
+def test_features_that_spread_again_are_not_stopped():
+    rising = [{"held_z_std": value} for value in (0.01, 0.02, 0.05)]
+    assert watch().judge(rising) == ""
+    with pytest.raises(Collapsed):
+        watch().judge([*rising, {"held_z_std": 0.05}, {"held_z_std": 0.05}])
+    with pytest.raises(Collapsed):
+        watch().judge([{"held_z_std": math.nan}] * 3)
+
+
 def test_with_warn_it_goes_on_and_falls_silent():
     lenient = watch(collapse="warn")
     assert "goes on as asked" in lenient.judge([THIN] * 3)

@@ -157,21 +157,27 @@ def test_bad_input_is_told(change: dict, message: str):
         dict(probe(**{"features": X, "targets": Y, "kind": "values", "folds": FOLDS} | change))
 
 
-@pytest.mark.parametrize(("count", "side"), [(20, 8), (200, 4)])
+@pytest.mark.parametrize(("count", "side"), [(24, 8), (200, 4)])
 def test_pixel_features_are_scikit_learns_principal_components(count: int, side: int):
     images = torch.randint(0, 256, (count, 3, side, side), generator=torch.Generator().manual_seed(0))
-    found = pixel_features(images.to(torch.uint8), side, 6).numpy()
+    found = pixel_features(images.to(torch.uint8).split(7), side, 6).numpy()
     expected = PCA(6, svd_solver="full").fit_transform(images.flatten(1).numpy())
     assert found.shape == (count, 6)
     assert np.abs(found) == pytest.approx(np.abs(expected), rel=1e-3, abs=1e-2)
 
 
-def test_pixel_features_shrink_large_pictures_and_need_two():
-    images = torch.zeros(3, 1, 64, 48, dtype=torch.uint8)
-    images[1, :, :32] = 255
-    images[2, :, :, :24] = 200
-    found = pixel_features(images)
-    assert found.shape == (3, 2)
-    assert torch.cdist(found, found).fill_diagonal_(1e9).min() > 1000
-    with pytest.raises(ValueError, match=r"received \(1, 1, 64, 48\)"):
-        pixel_features(images[:1])
+def test_pixel_features_shrink_large_pictures_to_axes_far_fewer_than_the_pictures():
+    images = torch.zeros(12, 1, 64, 48, dtype=torch.uint8)
+    images[4:8, :, :32] = 255
+    images[8:, :, :, :24] = 200
+    found = pixel_features([images])
+    assert found.shape == (12, 3)
+    assert torch.cdist(found[::4], found[::4]).fill_diagonal_(1e9).min() > 1000
+    assert found[0] == pytest.approx(found[3], abs=1)
+
+
+def test_pixel_features_need_pictures():
+    with pytest.raises(ValueError, match="two pictures or more, received 1"):
+        pixel_features([torch.zeros(1, 3, 8, 8)])
+    with pytest.raises(ValueError, match=r"received \(5, 8, 8\)"):
+        pixel_features(torch.zeros(2, 5, 8, 8))

@@ -1,0 +1,217 @@
+"""Probing: the labelled rows that a run tests its frozen features on, and the scores of a backbone on them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..backbones import TimmBackbone
+from ..configs.schema import Probe
+from ..datasets.folds import FoldPlan
+from ..datasets.pictures import Pictures
+from ..datasets.targets import Target
+from ..training.augment import resize
+from ..training.device import Machine
+from ..training.randomness import generator
+from .probes import MEASURES, Kind, pixel_features, probe
+
+BATCH = 64
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class ProbeRows:
+    """The N labelled rows of a probe.
+
+    Attributes:
+        ids: (N,) rows with a readable image; each is represented by its first one.
+        folds: (N,) the fold that scores a row; -1 for one that is only learned from.
+        groups: (N,) rows of one group are never parted.
+        targets: task -> what it is and its values (N, K), NaN where unlabelled.
+        neighbours: k.
+        scored: the one fold to score, whose rows an inductive pretext has not seen; None: all.
+    """
+
+    ids: np.ndarray
+    folds: np.ndarray
+    groups: np.ndarray
+    targets: Mapping[str, tuple[Kind, np.ndarray]]
+    neighbours: int
+    scored: int | None = None
+
+    def scores(self, features: Tensor) -> Scores:
+        """Score features (N, D): `era.knn.r2`, `era.ridge.r2` and so on for each task."""
+        scored = None if self.scored is None else [self.scored]
+        return {
+            f"{task}.{name}": value
+            for task, (kind, values) in self.targets.items()
+            for name, value in probe(
+                features, values, kind, self.folds, groups=self.groups, scored=scored, k=self.neighbours
+            )
+        }
+
+    def inner(self) -> "ProbeRows | None":
+        """The same without the scored rows: what an inductive pretext may choose by.
+
+        None if too little is left. Without a scored fold all rows are left, so that the choice has seen every label.
+        """
+        if self.scored is None:
+            return self
+        kept = self.folds != self.scored
+        return _sufficient(
+            ProbeRows(
+                self.ids[kept],
+                self.folds[kept],
+                self.groups[kept],
+                {task: (kind, values[kept]) for task, (kind, values) in self.targets.items()},
+                self.neighbours,
+            )
+        )
+
+
+def probe_rows(
+    targets: Mapping[str, Target],
+    frame: pd.DataFrame,
+    plan: FoldPlan,
+    pictures: Pictures,
+    options: Probe,
+    seed: int,
+    fold: int | None = None,
+) -> ProbeRows | None:
+    """Gather the labelled rows of a run.
+
+    Args:
+        targets: of all tasks.
+        frame: the train rows, indexed by id.
+        plan: the run's fold plan.
+        pictures: the images of the rows.
+        options: at most `options.rows` rows are kept, drawn once for all.
+        seed: of that draw.
+        fold: the fold whose rows the pretext has not seen; None: it has seen those of all, and all are scored.
+
+    Returns:
+        The rows, or None where no task has rows to learn from and rows to score.
+    """
+    ids = plan.ids
+    if fold is not None:
+        ids = np.sort(np.concatenate([plan.train_ids(fold), plan.valid_ids(fold)])) if fold >= 0 else ids[:0]
+    ids = ids[pictures.readable(ids)]
+    truths = {task: target.truth(frame.loc[ids]) for task, target in targets.items()}
+    labelled = np.zeros(len(ids), dtype=bool)
+    for values in truths.values():
+        labelled |= np.isfinite(values).all(axis=1)
+    kept = np.flatnonzero(labelled)
+    if len(kept) > options.rows:
+        order = torch.randperm(len(kept), generator=generator(seed, "probe", "rows")).numpy()
+        kept = np.sort(kept[order[: options.rows]])
+    ids = ids[kept]
+    folds = plan.fold_of(ids)
+    return _sufficient(
+        ProbeRows(
+            ids,
+            folds,
+            np.asarray(plan.group_of(ids)),
+            {task: (_kind(targets[task]), values[kept]) for task, values in truths.items()},
+            options.neighbours,
+            fold,
+        )
+    )
+
+
+def summary(scores: Scores) -> float:
+    """One number to choose by: the mean over the tasks of the ridge's r2, accuracy or cosine."""
+    found = [
+        value
+        for name, value in scores.items()
+        if ".ridge." in name and not name.endswith(".rmse") and np.isfinite(value)
+    ]
+    return float(np.mean(found)) if found else float("-inf")
+
+
+def embed_first(backbone: TimmBackbone, pictures: Pictures, ids: np.ndarray, machine: Machine) -> Tensor:
+    """Features of the first picture of each row, resized plainly to the size the backbone was built for.
+
+    Args:
+        backbone: on the machine's device; afterwards in the mode in which it came.
+        pictures: the images.
+        ids: N rows with a readable image.
+        machine: device and precision.
+
+    Returns:
+        (N, D) float32 on the CPU.
+    """
+    training = backbone.training
+    backbone.eval()
+    try:
+        with torch.inference_mode():
+            parts = [
+                _features(backbone, batch.to(machine.device), machine)
+                for batch in first_pictures(pictures, ids)
+            ]
+    finally:
+        backbone.train(training)
+    return torch.cat(parts).clone()
+
+
+def first_pictures(pictures: Pictures, ids: np.ndarray) -> Iterator[Tensor]:
+    """Batches (B, C, H, W) uint8 of the first readable picture of each row."""
+    positions = pictures.first(ids)
+    for start in range(0, len(positions), BATCH):
+        yield pictures.store.gather(positions[start : start + BATCH])
+
+
+def baselines(
+    rows: ProbeRows, pictures: Pictures, machine: Machine, backbones: Mapping[str, Callable[[], TimmBackbone]]
+) -> dict[str, Scores]:
+    """Score raw pixels and several backbones on the same rows.
+
+    Args:
+        rows: what they are tested on.
+        pictures: the images.
+        machine: where the backbones run.
+        backbones: name -> how to build it; one is held at a time.
+
+    Returns:
+        name -> scores, `raw pixels` first.
+    """
+    table = {"raw pixels": rows.scores(pixel_features(first_pictures(pictures, rows.ids)))}
+    for name, build in backbones.items():
+        backbone = build()
+        machine.lay_out(backbone)
+        table[name] = rows.scores(embed_first(backbone, pictures, rows.ids, machine))
+    return table
+
+
+def _features(backbone: TimmBackbone, images: Tensor, machine: Machine) -> Tensor:
+    shrunk = backbone.normalise_(resize(images, backbone.size))
+    with machine.autocast():
+        features = backbone(shrunk)
+    return features.float().cpu()
+
+
+def _kind(target: Target) -> Kind:
+    for kind, measures in MEASURES.items():
+        if set(measures) == set(target.measures):
+            return kind
+    raise ValueError(
+        f"task {target.name}: expected measures of {list(MEASURES.values())}, received {list(target.measures)}"
+    )
+
+
+def _sufficient(rows: ProbeRows) -> ProbeRows | None:
+    """The same with only those tasks that have a fold to score and two labelled rows outside of it."""
+    wanted = np.unique(rows.folds[rows.folds >= 0]) if rows.scored is None else [rows.scored]
+    targets = {}
+    for task, (kind, values) in rows.targets.items():
+        present = np.isfinite(values).all(axis=1)
+        if any(
+            (present & (rows.folds == fold)).any() and (present & (rows.folds != fold)).sum() > 1
+            for fold in wanted
+        ):
+            targets[task] = (kind, values)
+    if not targets:
+        return None
+    return ProbeRows(rows.ids, rows.folds, rows.groups, targets, rows.neighbours, rows.scored)
