@@ -10,10 +10,11 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .configs import load_config
-    from .pipeline import check, features, finetune, init, pretrain, run, sample, stack
+    from .pipeline import ablate, check, features, finetune, init, pretrain, run, sample, stack
 
 _PUBLIC = {
     "load_config": ".configs",
+    "ablate": ".pipeline",
     "check": ".pipeline",
     "finetune": ".pipeline",
     "features": ".pipeline",
@@ -26,6 +27,7 @@ _PUBLIC = {
 
 __all__ = [
     "__version__",
+    "ablate",
     "check",
     "features",
     "finetune",

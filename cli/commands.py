@@ -246,6 +246,67 @@ def stack(
 
 
 @app.command()
+def ablate(
+    config: Source,
+    overrides: Overrides = None,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", help="The task to judge by; else the first trained one.", show_default=False),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            "--rows",
+            metavar="A,B,...",
+            help="Starts to compare: pretexts, their kinds, chained, weight files; else jigsaw,simsiam,chained.",
+            show_default=False,
+        ),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", metavar="KEY=A,B", help="A row for each value of a key; may be repeated."),
+    ] = None,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="A row for each way to thaw the backbone.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="All folds instead of the first three.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Say what it would cost and do nothing.")] = False,
+    smoke: Smoke = False,
+    replace: Replace = False,
+    allow_plugins: AllowPlugins = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Was pretraining worth it? Compare starts of one head, pair by pair.
+
+    The same head, folds and budget from scratch, jigsaw, SimSiam, both, or your weights; probes beside.
+
+    \b
+    Examples:
+      jigstack ablate my.yaml
+      jigstack ablate my.yaml --rows jigsaw,dino,old.safetensors --dry
+      jigstack ablate my.yaml --vary pretext.jig.options.gap=0,2,4
+    """
+    with told_plainly(debug):
+        from .. import pipeline
+
+        pipeline.ablate(
+            config,
+            overrides or (),
+            head=head,
+            rows=None if rows is None else [row.strip() for row in rows.split(",")],
+            vary=vary or (),
+            freeze=freeze,
+            full=full,
+            dry=dry,
+            smoke=smoke,
+            replace=replace,
+            allow_plugins=allow_plugins,
+            quiet=quiet,
+        )
+
+
+@app.command()
 def check(
     config: Source,
     overrides: Overrides = None,

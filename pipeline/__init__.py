@@ -4,14 +4,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .ablating import Ablation, ablate
     from .checking import CheckReport, check
     from .commands import RunResult, features, finetune, pretrain, run, stack
     from .initialising import init
     from .sampling import sample
 
 __all__ = [
+    "Ablation",
     "CheckReport",
     "RunResult",
+    "ablate",
     "check",
     "features",
     "finetune",
@@ -22,7 +25,14 @@ __all__ = [
     "stack",
 ]
 
-_FILES = {"CheckReport": "checking", "check": "checking", "init": "initialising", "sample": "sampling"}
+_FILES = {
+    "Ablation": "ablating",
+    "CheckReport": "checking",
+    "ablate": "ablating",
+    "check": "checking",
+    "init": "initialising",
+    "sample": "sampling",
+}
 
 
 def __getattr__(name: str) -> Any:

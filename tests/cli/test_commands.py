@@ -13,7 +13,18 @@ from jigstack import __version__
 from jigstack.cli.commands import app
 from typer.testing import CliRunner, Result
 
-COMMANDS = ["run", "pretrain", "finetune", "features", "stack", "check", "sample", "recipes", "recipes copy"]
+COMMANDS = [
+    "run",
+    "pretrain",
+    "finetune",
+    "features",
+    "stack",
+    "ablate",
+    "check",
+    "sample",
+    "recipes",
+    "recipes copy",
+]
 STAGES = ["run", "pretrain", "finetune", "features", "stack"]
 HEAVY = ("torch", "pandas", "numpy", "yaml", "rich", "sklearn", "lightgbm")
 

@@ -1,0 +1,145 @@
+"""Frozen features of every start of an ablation, probed with few and with all labels."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..backbones import TimmBackbone, build_backbone, starting_from
+from ..datasets.files import digest, read_json, write_json
+from ..pretext.probes import pixel_features, probe
+from ..pretext.probing import ProbeRows, embed_first, first_pictures, probe_rows
+from ..training.randomness import reseed_global
+from .console import Console
+from .stages import Stages, checkpoint_of
+from .variants import Plan
+from .workspace import Workspace
+
+RAW_PIXELS = "raw pixels"
+LABELS: tuple[int | None, ...] = (100, 500, None)
+"""Rows to learn from; None: all."""
+DRAWS = 5
+"""Draws of so few rows, whose scores are averaged."""
+FILE = "ablation.probes.json"
+ProbeTable = Mapping[str, dict[str, float]]
+
+
+def probe_starts(workspace: Workspace, head: str, plan: Plan, console: Console) -> ProbeTable:
+    """Probe raw pixels and the backbone behind every start, as it is before fine-tuning.
+
+    A ridge with 100, 500 and all labelled rows, and the nearest neighbours with all, out of fold on the plan of the
+    run. Of an inductive pretext fold k is scored with the checkpoint that has not seen it, and the scores are averaged.
+    Finished ones are read from a file beside the table.
+
+    Args:
+        workspace: of the ablation's own config.
+        head: the user's name of the head.
+        plan: its rows.
+        console: told how far it is.
+
+    Returns:
+        start -> {`ridge.100`, `ridge.500`, `ridge.all`, `knn.all`: score}; higher is better.
+    """
+    stages, path = Stages(workspace), workspace.run_path / FILE
+    known: dict[str, dict[str, float]] = read_json(path) if path.exists() else {}
+    first = plan.variants[0].task
+    starts = list(dict.fromkeys([RAW_PIXELS, *(variant.init for variant in plan.variants)]))
+    table: dict[str, dict[str, float]] = {}
+    for number, start in enumerate(starts):
+        key = _key(workspace, stages, start, first)
+        if key not in known:
+            console.counting("probes of the starts", number, len(starts))
+            known[key] = _probe(workspace, head, start, first)
+            write_json(path, known)
+        table[start] = known[key]
+    console.counting("probes of the starts", len(starts), len(starts))
+    return {start: scores for start, scores in table.items() if scores}
+
+
+def _key(workspace: Workspace, stages: Stages, start: str, task: str) -> str:
+    """Names what the scores of a start depend on."""
+    behind = [stage.key for stage in stages.pretrain if stage.job.name == start]
+    options = workspace.config.tasks[task]
+    file = "" if behind or not Path(start).exists() else str(Path(start).stat().st_mtime_ns)
+    section = workspace.config.backbones[options.backbone].model_dump(mode="json")
+    labels = workspace.labels_digest(options.columns)
+    probing = workspace.config.probe.model_dump(mode="json")
+    parts = [start, behind, file, section, options.size, labels, workspace.plan.hash, workspace.config.seed]
+    return digest([*parts, probing, LABELS, DRAWS])
+
+
+def _probe(workspace: Workspace, head: str, start: str, task: str) -> dict[str, float]:
+    """The scores of one start; of several checkpoints their mean."""
+    by_name = {pretext.name: pretext for pretext in workspace.config.pretext}
+    pretext = by_name.get(start)
+    separate = pretext is not None and pretext.scope == "inductive" and pretext.reuse is None
+    wanted = workspace.config.tasks[task].folds
+    folds: list[int | None] = [None]
+    if separate and not isinstance(wanted, str):
+        folds = list(wanted)
+    found: list[dict[str, float]] = []
+    for fold in folds:
+        rows = probe_rows(
+            {head: workspace.targets[task]},
+            workspace.frame,
+            workspace.plan,
+            workspace.pictures(),
+            workspace.config.probe,
+            workspace.config.seed,
+            fold,
+        )
+        if rows is None:
+            continue
+        found.append(
+            _scores(rows, head, _features(workspace, rows, start, task, fold), workspace.config.seed)
+        )
+    names = list(dict.fromkeys(name for scores in found for name in scores))
+    return {name: float(np.mean([scores[name] for scores in found if name in scores])) for name in names}
+
+
+def _scores(rows: ProbeRows, head: str, features: torch.Tensor, seed: int) -> dict[str, float]:
+    kind, values = rows.targets[head]
+    scored = None if rows.scored is None else [rows.scored]
+    score: Callable[..., Any] = lambda **few: dict(  # noqa: E731
+        probe(features, values, kind, rows.folds, groups=rows.groups, scored=scored, k=rows.neighbours, **few)
+    )
+    found: dict[str, float] = {}
+    for labels in LABELS:
+        if labels is None:
+            best = {name: value for name, value in score().items() if not name.endswith(".rmse")}
+            found |= {f"{name.split('.')[0]}.all": value for name, value in best.items()}
+        elif labels < len(rows.ids) // 2:
+            draws = [
+                score(labels=labels, draws=np.random.default_rng([seed, number])) for number in range(DRAWS)
+            ]
+            found[f"ridge.{labels}"] = float(np.mean([_ridge(one) for one in draws]))
+    return found
+
+
+def _ridge(scores: Mapping[str, float]) -> float:
+    return next(
+        value for name, value in scores.items() if name.startswith("ridge.") and not name.endswith(".rmse")
+    )
+
+
+def _features(workspace: Workspace, rows: ProbeRows, start: str, task: str, fold: int | None) -> torch.Tensor:
+    """(N, D) features of the rows' first pictures."""
+    pictures = workspace.pictures()
+    if start == RAW_PIXELS:
+        return pixel_features(first_pictures(pictures, rows.ids))
+    backbone = _backbone(workspace, start, task, fold)
+    workspace.machine.lay_out(backbone)
+    return embed_first(backbone, pictures, rows.ids, workspace.machine)
+
+
+def _backbone(workspace: Workspace, start: str, task: str, fold: int | None) -> TimmBackbone:
+    """The network as fine-tuning would start with it."""
+    options = workspace.config.tasks[task]
+    reseed_global(workspace.config.seed, "probe", "scratch")
+    section = starting_from(
+        workspace.config.backbones[options.backbone],
+        checkpoint_of(workspace, workspace.run_path, start, fold),
+    )
+    return build_backbone(section, workspace.config.data.decode.channels, options.size)

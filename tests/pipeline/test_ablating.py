@@ -1,0 +1,68 @@
+"""`ablate` on the tiny museum: the table, what it shares, and what it says."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from jigstack.configs.errors import UserError
+from jigstack.pipeline.ablating import ablate
+from jigstack.pipeline.commands import pretrain
+
+from .conftest import MakeConfig
+
+
+def test_starts_are_compared_pair_by_pair_and_finished_parts_are_shared(
+    make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+):
+    config = make_config()
+    pretrain(config, quiet=True)
+    found = ablate(config, rows=["jigsaw", "simsiam"])
+    said = capsys.readouterr().out
+    assert found is not None and "from other runs: pretrain/jig" in said
+    assert [row.label for row in found.rows] == ["raw pixels", "scratch", "jigsaw", "simsiam"]
+    assert (found.head, found.measure) == ("era", "rmse")
+    raw, scratch, jigsaw, simsiam = found.rows
+    assert raw.score is None and scratch.gain is None
+    for row in (jigsaw, simsiam):
+        assert row.score is not None and row.gain is not None and row.low is not None and row.high is not None
+        assert scratch.score is not None
+        assert row.gain == pytest.approx(scratch.score - row.score)  # a smaller rmse is a gain
+        assert row.low <= row.gain <= row.high
+        assert set(row.folds) == {0, 1, 2} and set(row.probes) == {"knn.all", "ridge.all"}
+        assert row.minutes > 0
+    assert found.sentence in said and "gain a fold" in said
+
+    frame = pd.read_csv(found.path / "ablation.csv")
+    assert frame["start"].tolist() == ["raw pixels", "scratch", "jigsaw", "simsiam"]
+    scores = [row.score for row in found.rows[1:] if row.score is not None]
+    np.testing.assert_allclose(frame["score"].iloc[1:], scores)
+    assert json.loads((found.path / "ablation.json").read_text())["sentence"] == found.sentence
+
+    again = ablate(config, rows=["jigsaw", "simsiam"], quiet=True)
+    assert again == found  # everything was finished
+    assert "finished before" not in capsys.readouterr().out
+
+
+def test_a_varied_key_gives_a_row_for_each_value_after_its_hours(
+    make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+):
+    config = make_config()
+    assert ablate(config, rows=["scratch"], vary=["tasks.era.epochs=1,3"], dry=True) is None
+    said = capsys.readouterr().out
+    assert "4 rows, about" in said and "hours" in said
+    found = ablate(config, rows=["scratch"], vary=["tasks.era.epochs=1,3"], quiet=True)
+    assert found is not None
+    assert [row.label for row in found.rows[1:]] == [
+        "scratch",
+        "as configured",
+        "tasks.era.epochs=1",
+        "tasks.era.epochs=3",
+    ]
+    assert len({row.score for row in found.rows[1:]}) == 4
+
+
+def test_a_key_that_does_not_exist_is_told_before_anything_is_trained(make_config: MakeConfig, tmp_path):
+    with pytest.raises(UserError, match=r"tasks\.era\.epoch"):
+        ablate(make_config(), vary=["tasks.era.epoch=1,3"], quiet=True)
+    assert not (tmp_path / "runs" / "trial-ablate").exists()
