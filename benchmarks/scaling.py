@@ -3,10 +3,10 @@
     python benchmarks/scaling.py --images 1000 10000 50000 --out scaling.json
 
 Stores of synthetic pictures are written as the memory-mapped arrays that `build_store` makes. For each number of
-images, size and batch, a process of its own opens the store and takes some steps of jigsaw, or predicts some images in two
-views. Seconds are medians of its steps; memory is the peak of what the process itself holds, mapped files not counted,
-and of all that is resident, pages of the mapped store counted, which the system takes back when it needs them. Rows are
-drawn from the whole store, so that each step reads other pages.
+images, size and batch, a process of its own opens the store and takes some steps of jigsaw, or predicts some images in
+two views. Seconds are medians of its steps; memory is the peak of what the process itself holds, mapped files not
+counted, and of all that is resident, pages of the mapped store counted, which the system takes back when it needs them.
+Rows are drawn from the whole store, so that each step reads other pages.
 
 Ends with 1 if memory grows by more than `--slack` MB from the fewest to the most images.
 """

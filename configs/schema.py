@@ -389,8 +389,8 @@ class Config(Section):
     deterministic: bool = False
     """Bitwise repeatable CUDA kernels (slower); a CPU run always is."""
     compile: bool = False
-    """Whether training steps of pretexts and heads are compiled (torch.compile; needs a C++ compiler, on CUDA Triton):
-    faster steps after a first one of up to minutes, so worth it in long trainings only."""
+    """Whether training steps of pretexts and heads are compiled (torch.compile; needs a C++ compiler, on CUDA Triton).
+    The first step takes a minute or more; a ResNet on a CPU gains nothing (docs/benchmarks.md)."""
     threads: Auto | Count = "auto"
     """Threads in all; `auto`: one for each processor core that the process may use."""
     processes: Count = 1
