@@ -81,7 +81,8 @@ class FitOptions:
 class Record:
     """One line of the log: an epoch that ended, or an interruption between two steps; `steps` counts batches.
 
-    `compile_seconds` is what the first compiled step took; speed and time left are without it.
+    `compile_seconds` is what the compiling step took, the first one and the first after each thaw; speed and time left
+    are without it.
     """
 
     kind: str
@@ -190,6 +191,7 @@ class Training:
 
     def _learn(self, stages: set[str]) -> None:
         for group in [group for group in self.waiting if group["stage"] in stages]:
+            self.compiled = False  # other gradients are asked for: the next step compiles anew
             for parameter in group["params"]:
                 parameter.requires_grad_(True)
             self.optimiser.optimizer.add_param_group({**group, "lr": 0.0})

@@ -1,6 +1,7 @@
 """What a run says, on a terminal and in a file."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from jigstack.pipeline.console import Console, duration
@@ -9,6 +10,12 @@ from jigstack.training.fit import Record
 RECORD = Record(
     "epoch", 2, 10, 20, 100, {"loss": 0.51239, "tile_accuracy": 0.25}, 1e-3, 30.0, 161.4, 0.021, 190.0
 )
+
+
+def test_a_compiled_first_step_is_told_with_its_epoch():
+    stream = io.StringIO()
+    Console(stream=stream).epoch("pretrain/jig", replace(RECORD, compile_seconds=41.3))
+    assert stream.getvalue().endswith(" · 3:10 min left · compiled in 41 s\n")
 
 
 class Terminal(io.StringIO):

@@ -87,16 +87,36 @@ def test_taps_on_padding_get_exact_zeros_in_a_compiled_step():
         )
 
 
+class Thawing(Jigsaw):
+    """Its stem learns from the second epoch on."""
+
+    def thaw(self, epoch: int) -> set[str]:
+        return {"stem"} if epoch == 0 else set()
+
+
+def test_a_thaw_compiles_anew_and_is_told_too(monkeypatch: pytest.MonkeyPatch):
+    """The compiler does nothing here: what is told is when it would have been asked."""
+    monkeypatch.setattr(torch, "compile", lambda module, **_: module)
+    torch.manual_seed(0)
+    method = Thawing(TimmBackbone("test_resnet", 3, 32), JigsawOptions(grid=2), 32)
+    groups = parameter_groups(method.backbone.stages(), method.head.parameters(), weight_decay=0.05)
+    training = Training(
+        method, groups, FitOptions(3, 4, Schedule(1e-3)), replace(FP32, compile=True), 0, ("test",)
+    )
+    records = list(fit(training, Pictures()))
+    assert [record.compile_seconds > 0 for record in records] == [True, True, False]
+
+
 def test_without_compile_nothing_is_said_of_it():
     _, records = train(FP32)
     assert [record.compile_seconds for record in records] == [0, 0]
 
 
-def test_a_machine_without_a_compiler_is_told_before_training(monkeypatch: pytest.MonkeyPatch):
+def test_a_machine_without_a_compiler_is_told_before_training():
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    with pytest.raises(ValueError, match=r"compile: expected a C\+\+ compiler .* or set compile: false"):
+    told = r"compile: expected a C\+\+ compiler .* or set compile: false"
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(ValueError, match=told):
         check_compiler("cpu")
 
 
