@@ -31,31 +31,40 @@ class Gauge:
     """What one epoch says of the features.
 
     Attributes:
-        std: std·√D of the normalised outputs.
-        rank: their effective rank, NaN if not measured.
-        own: whether `std` is of the pretext's own outputs, or else of the backbone's features.
+        outputs: std·√D of the pretext's own normalised outputs, infinite if it has no gauge of its own.
+        features: the same of the backbone's features, infinite if not measured.
+        rank: effective rank of the backbone's features, infinite if not measured.
     """
 
-    std: float
+    outputs: float = math.inf
+    features: float = math.inf
     rank: float = math.inf
-    own: bool = False
 
     @classmethod
-    def of(cls, scalars: Mapping[str, float]) -> "Gauge | None":
-        """The gauge in an epoch's scalars: `held_z_std`, else `z_std`, else `feature_std`; None without any."""
-        for name in ("held_z_std", "z_std", "feature_std"):
-            if name in scalars:
-                own = name != "feature_std"
-                return cls(scalars[name], scalars.get("feature_rank", math.inf), own)
-        return None
+    def of(cls, scalars: Mapping[str, float]) -> "Gauge":
+        """The gauge in an epoch's scalars.
+
+        `outputs` is the larger one of `held_z_std` and `z_std`: a collapse takes both, while running statistics that
+        have not settled lower that of held-out rows alone.
+        """
+        own = [scalars[name] for name in ("held_z_std", "z_std") if name in scalars]
+        outputs = math.nan if any(map(math.isnan, own)) else max(own, default=math.inf)
+        return cls(outputs, scalars.get("feature_std", math.inf), scalars.get("feature_rank", math.inf))
+
+    @property
+    def level(self) -> float:
+        """How far it is from collapse: 1 at the threshold, less below."""
+        return min(self.outputs / THIN, self.features / THIN_FEATURES)
 
     @property
     def finding(self) -> str:
         """What is wrong, in words; nothing if all is well."""
-        if math.isnan(self.std) or math.isnan(self.rank):
+        if any(map(math.isnan, (self.outputs, self.features, self.rank))):
             return "the features are not finite"
-        if self.std < (THIN if self.own else THIN_FEATURES):
-            return f"all pictures get nearly the same features (std·√D {self.std:.3f}; 1 is healthy, 0 collapsed)"
+        if self.outputs < THIN:
+            return f"all pictures get nearly the same outputs (std·√D {self.outputs:.3f}; 1 is healthy, 0 collapsed)"
+        if self.features < THIN_FEATURES:
+            return f"all pictures get nearly the same features (std·√D {self.features:.4f}; 0 is collapsed)"
         if self.rank < FLAT_RANK:
             return f"all features lie on one line (effective rank {self.rank:.2f})"
         return ""
@@ -85,18 +94,17 @@ class Watch:
         """
         gauges = [Gauge.of(scalars) for scalars in history]
         since = 0
-        while since < len(gauges) and (gauge := gauges[-1 - since]) is not None and gauge.finding:
+        while since < len(gauges) and gauges[-1 - since].finding:
             since += 1
         stops = self.options.collapse == "stop"
         if not since or (since > PATIENCE and not stops):
             return ""
-        last = gauges[-1]
-        finding = f"{self.options.name}: {last.finding if last else ''}"
+        finding = f"{self.options.name}: {gauges[-1].finding}"
         if since == 1:
             return f"warning: {finding}; a pretext that stays so has collapsed"
         if since < PATIENCE:
             return f"warning: {finding} for {since} epochs. {self.advice}"
-        if last is not None and last.std > RISE * min(gauge.std for gauge in gauges[-PATIENCE:] if gauge):
+        if gauges[-1].level > RISE * min(gauge.level for gauge in gauges[-PATIENCE:]):
             return ""
         if not stops:
             return f"warning: {finding} for {since} epochs: collapsed, and goes on as asked. {self.advice}"
