@@ -66,7 +66,11 @@ def test_pretraining_fine_tuning_and_prediction_have_sizes_of_their_own(make_con
     card = json.loads((next(iter(result.path.parent.glob(".store/*/card.json")))).read_text())
     assert card["size"] == 64  # 1.3 times the largest, rounded up
     small = jigstack.run(config | {"features": {"views": "hflip"}, "name": "small"}, quiet=True)
-    assert small.linked == ["pretrain/jig", *(f"finetune/era+kind/fold{fold}" for fold in range(3))]
+    assert small.linked == [
+        "pretrain/jig",
+        "probe/jig",
+        *(f"finetune/era+kind/fold{fold}" for fold in range(3)),
+    ]
     assert {name.split("/")[0] for name in small.computed} == {"predict", "features", "stack"}
     one, other = (pd.read_parquet(run.path / "predictions" / "era.parquet") for run in (result, small))
     assert not one["era"].equals(other["era"])
