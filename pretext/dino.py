@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..backbones.timm_backbone import TimmBackbone
 from ..configs.joint import DinoOptions
 from .health import spread
-from .view_sets import agreement, draw_views, each_view, gauge, view_sheet
+from .view_sets import agreement, draw_views, each_view, view_sheet
 
 GLOBAL_VIEWS = 2
 _INITIAL_STD = 0.02
@@ -142,11 +142,13 @@ class Dino(nn.Module):
             views: what `views` returned.
 
         Returns:
-            `loss` in nats (log K if both know nothing) and `z_std`, the collapse gauge of the teacher.
+            `loss` in nats and `teacher_entropy`, that of the teacher's answers in nats: log K if it knows nothing, which is
+            one of DINO's two collapses (section 5.3); in the other all answers are the same one.
         """
         student, teacher = outputs["student"].float(), outputs["teacher"].float()
-        loss = self.criterion(list(teacher), list(student))
-        return {"loss": loss, "z_std": gauge(teacher - teacher.mean((0, 1)))}
+        centred = (teacher - self.criterion.center) / self.options.teacher_temperature
+        entropy = torch.distributions.Categorical(logits=centred).entropy().mean()
+        return {"loss": self.criterion(list(teacher), list(student)), "teacher_entropy": entropy}
 
     def measure(self, outputs: Mapping[str, Tensor], views: Mapping[str, Tensor]) -> dict[str, float]:
         """Judge crops of rows that are not trained on.

@@ -99,7 +99,13 @@ def probe_rows(
     if fold is not None:
         ids = np.sort(np.concatenate([plan.train_ids(fold), plan.valid_ids(fold)])) if fold >= 0 else ids[:0]
     ids = ids[pictures.readable(ids)]
-    truths = {task: target.truth(frame.loc[ids]) for task, target in targets.items()}
+    truths: dict[str, np.ndarray] = {}
+    for task, target in targets.items():
+        values = target.truth(frame.loc[ids])
+        alike = (other for other in truths if _kind(targets[other]) == _kind(target))
+        # Several heads of one target, as in an ablation, say the same.
+        if not any(np.array_equal(values, truths[other], equal_nan=True) for other in alike):
+            truths[task] = values
     labelled = np.zeros(len(ids), dtype=bool)
     for values in truths.values():
         labelled |= np.isfinite(values).all(axis=1)

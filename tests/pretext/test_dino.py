@@ -1,5 +1,7 @@
 """DINO: the teacher, the crops and lightly's loss."""
 
+import math
+
 import pytest
 import torch
 from jigstack.backbones.timm_backbone import TimmBackbone
@@ -82,3 +84,13 @@ def test_a_blunt_teacher_and_tiny_crops_are_refused():
         DinoOptions(teacher_temperature=0.2)
     with pytest.raises(ValueError, match="small crops of at least 16 pixels, which are 8"):
         DinoOptions().check_size(16)
+
+
+def test_the_teacher_s_entropy_is_log_k_where_it_knows_nothing_and_0_where_it_is_sure():
+    method = build()
+    student = torch.randn(5, 6, 12, generator=draws())
+    ignorant = method.loss({"student": student, "teacher": torch.zeros(2, 6, 12)}, {})
+    assert float(ignorant["teacher_entropy"]) == pytest.approx(math.log(12))
+    sure = torch.zeros(2, 6, 12)
+    sure[..., 3] = 1.0
+    assert float(build().loss({"student": student, "teacher": sure}, {})["teacher_entropy"]) < 1e-3

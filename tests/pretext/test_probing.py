@@ -79,6 +79,11 @@ def test_labelled_readable_rows_are_probed_in_the_units_of_the_table(frame, plan
     assert years == pytest.approx([1910.5, 1940.5, 1970.5], abs=0.6)
 
 
+def test_heads_of_one_target_are_probed_once(frame, plan, pictures):
+    rows = rows_of(frame, plan, pictures, first="value", second="value", colour="colour")
+    assert list(rows.targets) == ["first", "colour"]
+
+
 def test_of_many_rows_the_same_few_are_drawn(frame, plan, pictures):
     rows, again = (rows_of(frame, plan, pictures, options=Probe(rows=12), tone="colour") for _ in range(2))
     assert len(rows.ids) == 12
