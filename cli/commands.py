@@ -269,6 +269,9 @@ def ablate(
     freeze: Annotated[
         bool, typer.Option("--freeze", help="A row for each way to thaw the backbone.")
     ] = False,
+    optuna: Annotated[
+        int, typer.Option("--optuna", metavar="N", min=0, help="Search the keys of --vary in N trials.")
+    ] = 0,
     full: Annotated[bool, typer.Option("--full", help="All folds instead of the first three.")] = False,
     dry: Annotated[bool, typer.Option("--dry", help="Say what it would cost and do nothing.")] = False,
     smoke: Smoke = False,
@@ -286,6 +289,7 @@ def ablate(
       jigstack ablate my.yaml
       jigstack ablate my.yaml --rows jigsaw,dino,old.safetensors --dry
       jigstack ablate my.yaml --vary pretext.jig.options.gap=0,2,4
+      jigstack ablate my.yaml --optuna 20 --vary tasks.era.lr=1e-4..1e-2
     """
     with told_plainly(debug):
         from .. import pipeline
@@ -297,6 +301,7 @@ def ablate(
             rows=None if rows is None else [row.strip() for row in rows.split(",")],
             vary=vary or (),
             freeze=freeze,
+            optuna=optuna,
             full=full,
             dry=dry,
             smoke=smoke,

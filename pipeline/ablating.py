@@ -1,29 +1,26 @@
 """`jigstack ablate`: was pretraining worth it? One head under several starts, on the same folds, paired."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..configs import Config, load_config
+from ..configs.errors import UserError
 from ..datasets.files import atomic, write_json
-from ..datasets.predictions import Predictions
-from ..scoring.intervals import paired_interval
-from ..scoring.metrics import METRICS, Metric
 from ..stacking.level2 import seeded
-from ..transfer.scores import validated_rows
-from .commands import RunResult, run
+from .commands import run
 from .console import Console, duration
 from .estimate import estimate
+from .judging import Judged, judge, paired_gain
 from .ladders import aligned
 from .manifest import Manifest
 from .stages import Stages
 from .starts import RAW_PIXELS, ProbeTable, probe_starts
-from .variants import REFERENCE, Plan, Variant, chosen_head, derived, plan_rows, varied
+from .tuning import Space, Tuned, tune
+from .variants import REFERENCE, Plan, alone, chosen_head, first_folds, plan_rows, varied
 from .workspace import Workspace
 
 AS_CONFIGURED = "as configured"
@@ -98,6 +95,7 @@ def ablate(
     rows: Sequence[str] | None = None,
     vary: Sequence[str] = (),
     freeze: bool = False,
+    optuna: int = 0,
     full: bool = False,
     smoke: bool = False,
     dry: bool = False,
@@ -115,6 +113,8 @@ def ablate(
             chained.
         vary: `key=a,b,c` texts: a row for each value of any key of the config, the rest as configured.
         freeze: add the head under each freezing policy.
+        optuna: search the keys of `vary`, then `key=low..high` or `key=a,b,c`, in so many trials on the first folds;
+            the best is marked as tuned, and estimated again on the other folds, if there are any.
         full: all folds instead of the first three.
         smoke: 200 rows and one epoch, to see that it works.
         dry: print what would be done and how long it takes, and do nothing.
@@ -132,19 +132,34 @@ def ablate(
     console = Console(quiet)
     base = load_config(config, overrides, allow_plugins=allow_plugins)
     head = chosen_head(base, head)
-    plans = [plan_rows(base, head, rows, freeze=freeze, full=full)]
-    plans += _varied(base, overrides, config, head, vary, full, allow_plugins)
-    if dry or len(plans) > 1 or freeze or full:
-        _say_cost(console, plans, smoke)
+    spaces = [Space.of(each) for each in vary] if optuna else []
+    if optuna and not spaces:
+        raise UserError(
+            "--optuna: expected what to search, such as --vary tasks.era.lr=1e-4..1e-2, received nothing"
+        )
+    plans = [plan_rows(base, head, rows, freeze=freeze, folds="auto" if full else None)]
+    if not optuna:
+        plans += _varied(base, overrides, config, head, vary, full, allow_plugins)
+    if dry or optuna or len(plans) > 1 or freeze or full:
+        _say_cost(console, plans, alone(base, head, AS_CONFIGURED, "tune") if optuna else None, optuna, smoke)
     if dry:
         return None
-    judged: list[_Judged] = []
+    judged: list[Judged] = []
     for plan in plans:
         result = run(plan.config, until="features", smoke=smoke, quiet=quiet, replace=replace)
-        judged += _judge(plan, result, smoke)
+        judged += judge(plan, result.path, smoke)
     workspace = Workspace(plans[0].config, smoke=smoke)
     probes = probe_starts(workspace, head, plans[0], console)
-    ablation = _compare(head, judged, probes, workspace)
+    rows_found = list(_compare(head, judged, probes, workspace))
+    if optuna:
+        tuned = tune(
+            config, overrides, head, spaces, optuna, console, smoke=smoke, allow_plugins=allow_plugins
+        )
+        rows_found += _tuned(base, config, overrides, head, tuned, judged[0], workspace, smoke, allow_plugins)
+    first = judged[0]
+    greater = first.metric.greater_is_better
+    sentence = _sentence(head, first.measure, rows_found)
+    ablation = Ablation(head, first.measure, first.unit, greater, tuple(rows_found), sentence, first.path)
     _write(ablation)
     console.say(always=True)
     for line in aligned(ablation.table()):
@@ -152,19 +167,6 @@ def ablate(
     console.say(ablation.sentence, always=True)
     console.say(f"table {ablation.path / 'ablation.csv'}", always=True)
     return ablation
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A row's out-of-fold predictions beside the truth, both indexed by id."""
-
-    variant: Variant
-    truth: pd.DataFrame
-    guesses: pd.DataFrame
-    measure: str
-    unit: str
-    minutes: float
-    path: Path
 
 
 def _varied(
@@ -180,113 +182,98 @@ def _varied(
     settings = [(key, value) for each in vary for key, values in [varied(each)] for value in values]
     if not settings:
         return
-    yield _alone(base, head, AS_CONFIGURED, "as-configured", full)
+    folds = "auto" if full else None
+    yield alone(base, head, AS_CONFIGURED, "ablate-as-configured", folds)
     for number, (key, value) in enumerate(settings):
         changed = load_config(config, [*overrides, f"{key}={value}"], allow_plugins=allow_plugins)
-        yield _alone(changed, head, f"{key}={value}", f"vary{number}", full)
+        yield alone(changed, head, f"{key}={value}", f"ablate-vary{number}", folds)
 
 
-def _alone(config: Config, head: str, label: str, suffix: str, full: bool) -> Plan:
-    """The head as a config has it, as the only row."""
-    own = config.tasks[head].init
-    plan = plan_rows(config, head, [own] if own != REFERENCE else [REFERENCE], full=full)
-    kept = plan.variants[-1]
-    only = derived(config, plan.config.pretext, {kept.task: plan.config.tasks[kept.task]}, f"ablate-{suffix}")
-    return Plan(only, (dataclasses.replace(kept, label=label),))
-
-
-def _say_cost(console: Console, plans: Sequence[Plan], smoke: bool) -> None:
+def _say_cost(console: Console, plans: Sequence[Plan], trial: Plan | None, trials: int, smoke: bool) -> None:
     """How many trainings there are, and their hours: those that several rows share are counted once."""
     seconds: dict[str, float] = {}
     for plan in plans:
-        workspace = Workspace(plan.config, smoke=smoke)
-        stages = Stages(workspace)
-        done = Manifest(workspace.run_path)
-        missing = [stage for stage in stages if not done.done(stage)]
-        cost = estimate(stages, missing).seconds
-        seconds |= {stage.key: cost[stage.name] for stage in missing if stage.name in cost}
+        seconds |= _cost(plan, smoke)
+    total = sum(seconds.values())
+    rows = f"{sum(len(plan.variants) for plan in plans)} rows"
+    if trial is not None:
+        shared, each = set(seconds), _cost(trial, smoke)
+        total += trials * sum(cost for key, cost in each.items() if key not in shared)
+        rows += f" and at most {trials} trials of {len(first_folds(trial.config))} folds"
     console.say(
-        f"{sum(len(plan.variants) for plan in plans)} rows, about {duration(sum(seconds.values()))} on this machine "
-        f"({sum(seconds.values()) / 3600:.1f} hours) for what is not finished yet",
+        f"{rows}: about {duration(total)} on this machine ({total / 3600:.1f} hours) for what is not finished yet",
         always=True,
     )
 
 
-def _judge(plan: Plan, result: RunResult, smoke: bool) -> Iterator[_Judged]:
-    """Read the rows of one finished run."""
+def _cost(plan: Plan, smoke: bool) -> dict[str, float]:
+    """Seconds of every stage that is not finished, by key."""
     workspace = Workspace(plan.config, smoke=smoke)
-    stages, manifest = Stages(workspace), Manifest(result.path)
-    for variant in plan.variants:
-        target = workspace.targets[variant.task]
-        predictions = Predictions.read(result.path / "predictions" / f"{variant.task}.parquet")
-        truth, guesses = validated_rows(predictions, target, workspace.frame, workspace.plan)
-        measure, unit = next(iter(target.measures.items()))
-        seconds = sum(
-            manifest.entries[stage.name].seconds
-            for stage in stages.pretrain
-            if stage.job.name in _behind(plan.config, variant.init) and stage.name in manifest.entries
-        )
-        yield _Judged(variant, truth, guesses, measure, unit, seconds / 60, result.path)
+    stages, done = Stages(workspace), Manifest(workspace.run_path)
+    missing = [stage for stage in stages if not done.done(stage)]
+    cost = estimate(stages, missing).seconds
+    return {stage.key: cost[stage.name] for stage in missing if stage.name in cost}
 
 
-def _behind(config: Config, init: str) -> set[str]:
-    """The pretexts that a start rests on."""
-    by_name = {pretext.name: pretext for pretext in config.pretext}
-    names: set[str] = set()
-    while init in by_name:
-        names.add(init)
-        init = str(by_name[init].init)
-    return names
-
-
-def _compare(head: str, judged: Sequence[_Judged], probes: ProbeTable, workspace: Workspace) -> Ablation:
-    """Pair every row with the first, on the rows that both predicted."""
-    first = judged[0]
-    metric = METRICS[first.measure]
-    sign = 1.0 if metric.greater_is_better else -1.0
-    rows = (
-        [Row(RAW_PIXELS, None, None, None, None, {}, probes[RAW_PIXELS], 0.0)] if RAW_PIXELS in probes else []
-    )
+def _compare(head: str, judged: Sequence[Judged], probes: ProbeTable, workspace: Workspace) -> Iterator[Row]:
+    """Raw pixels, the reference, and every other row paired with it."""
+    if RAW_PIXELS in probes:
+        yield Row(RAW_PIXELS, None, None, None, None, {}, probes[RAW_PIXELS], 0.0)
     for each in judged:
-        own = probes.get(each.variant.init, {})
-        score = metric.function(*_arrays(metric, each, each.guesses.index))
-        if each is first:
-            rows.append(Row(each.variant.label, score, None, None, None, {}, own, each.minutes))
-            continue
-        ids = each.guesses.index.intersection(first.guesses.index)
-        truth, guesses = _arrays(metric, each, ids)
-        _, reference = _arrays(metric, first, ids)
-        groups = np.asarray(workspace.plan.group_of(ids)).astype(str)
-        draws = seeded(workspace.config.seed, "ablate", head)
-        gap = paired_interval(metric, truth, guesses, reference, groups, draws)
-        low, high = sorted((sign * gap.low, sign * gap.high))
-        folds = workspace.plan.fold_of(ids)
-        gains = {
-            int(fold): sign
-            * (
-                metric.function(truth[folds == fold], guesses[folds == fold])
-                - metric.function(truth[folds == fold], reference[folds == fold])
-            )
-            for fold in np.unique(folds)
-        }
-        gain = sign * (metric.function(truth, guesses) - metric.function(truth, reference))
-        rows.append(Row(each.variant.label, score, gain, low, high, gains, own, each.minutes))
-    sentence = _sentence(head, first.measure, rows)
-    return Ablation(
-        head, first.measure, first.unit, metric.greater_is_better, tuple(rows), sentence, first.path
+        own = probes.get(each.variant.init, {}) if each.path == judged[0].path else {}
+        yield _row(head, each, None if each is judged[0] else judged[0], own, workspace)
+
+
+def _row(
+    head: str,
+    each: Judged,
+    reference: Judged | None,
+    probes: dict[str, float],
+    workspace: Workspace,
+    *,
+    label: str | None = None,
+    tuned: bool = False,
+) -> Row:
+    label = label or each.variant.label
+    if reference is None:
+        return Row(label, each.score, None, None, None, {}, probes, each.minutes)
+    gain = paired_gain(each, reference, workspace, seeded(workspace.config.seed, "ablate", head))
+    low, high = gain.interval.low, gain.interval.high
+    return Row(label, each.score, gain.value, low, high, gain.folds, probes, each.minutes, tuned)
+
+
+def _tuned(
+    base: Config,
+    config: Any,
+    overrides: Sequence[str],
+    head: str,
+    tuned: Tuned,
+    reference: Judged,
+    workspace: Workspace,
+    smoke: bool,
+    allow_plugins: bool,
+) -> Iterator[Row]:
+    """The best setting of a search: on the folds that chose it, and on the others against the same reference."""
+    [best] = judge(tuned.plan, tuned.path, smoke)
+    yield _row(head, best, reference, {}, workspace, tuned=True)
+    others = [fold for fold in range(workspace.plan.n) if fold not in first_folds(base)]
+    if not others:
+        return
+    changed = load_config(config, [*overrides, *tuned.overrides], allow_plugins=allow_plugins)
+    again = alone(changed, head, tuned.plan.variants[0].label, "tune-others", others)
+    scratch = plan_rows(base, head, [REFERENCE], folds=others, suffix="ablate-others")
+    [winner], [same] = (
+        judge(plan, run(plan.config, until="features", smoke=smoke, quiet=True, replace=True).path, smoke)
+        for plan in (again, scratch)
     )
-
-
-def _arrays(metric: Metric, each: _Judged, ids: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and predictions of some rows as the metric wants them."""
-    truth = each.truth.loc[ids].to_numpy()
-    return (truth.argmax(axis=1) if metric.kind == "probability" else truth), each.guesses.loc[ids].to_numpy()
+    label = f"{best.variant.label}, folds {' '.join(map(str, others))} alone"
+    yield _row(head, winner, same, {}, workspace, label=label)
 
 
 def _sentence(head: str, measure: str, rows: Sequence[Row]) -> str:
     """Which row won, by how much, and whether the probes would have chosen otherwise."""
     reference = next(row for row in rows if row.score is not None)
-    paired = [row for row in rows if row.gain is not None]
+    paired = [row for row in rows if row.gain is not None and not row.tuned]
     if not paired:
         return f"Only {reference.label} was trained: nothing to compare."
     best = max(paired, key=lambda row: row.gain or 0.0)

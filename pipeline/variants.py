@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..configs.errors import UserError, closest
 from ..configs.registry import PRETEXTS
@@ -69,7 +69,13 @@ def chosen_head(config: Config, head: str | None) -> str:
 
 
 def plan_rows(
-    config: Config, head: str, rows: Sequence[str] | None, *, freeze: bool = False, full: bool = False
+    config: Config,
+    head: str,
+    rows: Sequence[str] | None,
+    *,
+    freeze: bool = False,
+    folds: Literal["auto"] | Sequence[int] | None = None,
+    suffix: str = "ablate",
 ) -> Plan:
     """Derive the config of an ablation.
 
@@ -82,7 +88,8 @@ def plan_rows(
         rows: `scratch`, kinds or names of pretexts, `chained` (SimSiam from the jigsaw's checkpoint), checkpoint files;
             None: `DEFAULT_ROWS`. `scratch` always comes first.
         freeze: add the head's own start under each of `FREEZING`.
-        full: all folds instead of the first three.
+        folds: to train; None: the first three, `auto`: all.
+        suffix: of the derived config's name.
 
     Raises:
         UserError: a row that is none of these.
@@ -103,12 +110,31 @@ def plan_rows(
             init = _start(config, head, own, pretexts)
             row = Variant(f"{own}, {label}", _task_name(head, f"{own}-{label}"), init)
             variants.append((row, {"init": init, **changes}))
-    folds = "auto" if full else list(range(min(FOLDS, config.folds.n)))
+    trained = first_folds(config) if folds is None else folds if folds == "auto" else list(folds)
     task = config.tasks[head]
     tasks = {
-        variant.task: task.model_copy(update={"folds": folds, **changes}) for variant, changes in variants
+        variant.task: task.model_copy(update={"folds": trained, **changes}) for variant, changes in variants
     }
-    return Plan(derived(config, list(pretexts.values()), tasks, "ablate"), tuple(row for row, _ in variants))
+    return Plan(derived(config, list(pretexts.values()), tasks, suffix), tuple(row for row, _ in variants))
+
+
+def alone(
+    config: Config,
+    head: str,
+    label: str,
+    suffix: str,
+    folds: Literal["auto"] | Sequence[int] | None = None,
+) -> Plan:
+    """The head as a config has it, as the only row of a run of its own; arguments as `plan_rows`."""
+    plan = plan_rows(config, head, [config.tasks[head].init], folds=folds)
+    kept = plan.variants[-1]
+    only = derived(config, plan.config.pretext, {kept.task: plan.config.tasks[kept.task]}, suffix)
+    return Plan(only, (replace(kept, label=label),))
+
+
+def first_folds(config: Config) -> list[int]:
+    """The folds of an ablation that does not ask for all."""
+    return list(range(min(FOLDS, config.folds.n)))
 
 
 def derived(config: Config, pretexts: Sequence[Pretext], tasks: dict[str, Task], suffix: str) -> Config:

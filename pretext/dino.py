@@ -142,8 +142,8 @@ class Dino(nn.Module):
             views: what `views` returned.
 
         Returns:
-            `loss` in nats and `teacher_entropy`, that of the teacher's answers in nats: log K if it knows nothing, which is
-            one of DINO's two collapses (section 5.3); in the other all answers are the same one.
+            `loss` in nats and `teacher_entropy`, that of the teacher's answers in nats: log K if it knows nothing,
+            which is one of DINO's two collapses (section 5.3); in the other all answers are the same one.
         """
         student, teacher = outputs["student"].float(), outputs["teacher"].float()
         centred = (teacher - self.criterion.center) / self.options.teacher_temperature

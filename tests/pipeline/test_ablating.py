@@ -50,7 +50,7 @@ def test_a_varied_key_gives_a_row_for_each_value_after_its_hours(
     config = make_config()
     assert ablate(config, rows=["scratch"], vary=["tasks.era.epochs=1,3"], dry=True) is None
     said = capsys.readouterr().out
-    assert "4 rows, about" in said and "hours" in said
+    assert "4 rows: about" in said and "hours" in said
     found = ablate(config, rows=["scratch"], vary=["tasks.era.epochs=1,3"], quiet=True)
     assert found is not None
     assert [row.label for row in found.rows[1:]] == [

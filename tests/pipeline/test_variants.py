@@ -43,7 +43,7 @@ def test_all_rows_have_the_same_head_budget_and_folds_and_a_network_each(config:
         assert plan.config.tasks[row.task] == era.model_copy(update={"init": row.init, "folds": [0, 1, 2]})
     assert plan.config.transfer.joint is False and not plan.config.stack
     assert plan.config.name == "trial-ablate"
-    assert plan_rows(config, "era", None, full=True).config.tasks["era-scratch"].folds == "auto"
+    assert plan_rows(config, "era", None, folds="auto").config.tasks["era-scratch"].folds == "auto"
 
 
 def test_a_row_may_be_a_name_a_kind_or_a_file(config: Config, tmp_path):

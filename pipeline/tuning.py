@@ -1,0 +1,185 @@
+"""`jigstack ablate --optuna`: search settings of one head fold by fold, and say that the winner was tuned."""
+
+import importlib.util
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..configs import Config, load_config
+from ..configs.errors import UserError
+from ..datasets.files import digest
+from .commands import run
+from .console import Console
+from .judging import judge
+from .variants import Plan, alone, first_folds, varied
+
+if TYPE_CHECKING:
+    import optuna
+
+STARTUP = 4
+"""Trials that are finished whatever they score, before the median of the others may end one."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What one key may be: numbers from `low` to `high`, or one of `choices`."""
+
+    key: str
+    low: float = 0.0
+    high: float = 0.0
+    whole: bool = False
+    choices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, text: str) -> "Space":
+        """Read `key=1e-4..1e-2` or `key=a,b,c`.
+
+        Raises:
+            UserError: of neither form, or a range that does not rise.
+
+        Example:
+            >>> Space.of("tasks.era.epochs=5..20")
+            Space(key='tasks.era.epochs', low=5.0, high=20.0, whole=True, choices=())
+        """
+        key, values = varied(text)
+        if len(values) > 1:
+            return cls(key, choices=tuple(values))
+        first, dots, last = values[0].partition("..")
+        try:
+            low, high = float(first), float(last)
+        except ValueError:
+            low = high = 0.0
+        if not dots or not low < high:
+            raise UserError(
+                f"--vary with --optuna: expected key=low..high or key=a,b,c, such as tasks.era.lr=1e-4..1e-2, received "
+                f"{text!r}"
+            )
+        return cls(key, low, high, whole=first.strip().isdigit() and last.strip().isdigit())
+
+    def suggest(self, trial: "optuna.Trial") -> str:
+        """A value as the command line writes it; ranges of a factor of ten or more are searched by their logarithm."""
+        if self.choices:
+            return str(trial.suggest_categorical(self.key, self.choices))
+        log = self.low > 0 and self.high / self.low >= 10
+        if self.whole:
+            return str(trial.suggest_int(self.key, int(self.low), int(self.high), log=log))
+        return repr(trial.suggest_float(self.key, self.low, self.high, log=log))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best setting of a search.
+
+    Attributes:
+        overrides: `key=value` texts.
+        plan: the run that scored best.
+        path: its directory.
+        trials, pruned: how many were tried, and how many of them ended early.
+    """
+
+    overrides: tuple[str, ...]
+    plan: Plan
+    path: Path
+    trials: int
+    pruned: int
+
+
+def tune(
+    config: Any,
+    overrides: Sequence[str],
+    head: str,
+    spaces: Sequence[Space],
+    trials: int,
+    console: Console,
+    *,
+    smoke: bool = False,
+    allow_plugins: bool = False,
+) -> Tuned:
+    """Search by optuna's TPE on the first folds; a trial whose score falls behind the median of the others is ended.
+
+    Every trial is a run of its own, so what trials share is done once. The search is kept in the first trial's
+    neighbour `<name>-tune.log`, so that the same command goes on; a trial that was cut off is tried again.
+
+    Args:
+        config, overrides: as for `run`.
+        head: what is tuned.
+        spaces: which keys, and what they may be.
+        trials: how many in all, with those of earlier commands.
+        console: told of every trial.
+        smoke: 200 rows and one epoch.
+        allow_plugins: as for `run`.
+
+    Raises:
+        UserError: optuna is not installed, or a key does not exist.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError("--optuna: expected optuna, which is not installed; pip install 'jigstack[optuna]'")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    base = load_config(config, overrides, allow_plugins=allow_plugins)
+    folds = first_folds(base)
+    name = digest([base.model_dump(mode="json"), head, [repr(space) for space in spaces], smoke])[:8]
+    journal = Path(base.runs) / f"{base.name}-tune.log"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+
+    def planned(settings: Sequence[str], number: int) -> Plan:
+        changed: Config = load_config(config, [*overrides, *settings], allow_plugins=allow_plugins)
+        return alone(changed, head, ", ".join(settings), f"tune-{name}-{number}", folds)
+
+    def objective(trial: "optuna.Trial") -> float:
+        settings = [f"{space.key}={space.suggest(trial)}" for space in spaces]
+        trial.set_user_attr("settings", settings)
+        plan, score = planned(settings, trial.number), float("nan")
+        for step, fold in enumerate(folds):
+            result = run(plan.config, until="features", folds=[fold], smoke=smoke, quiet=True, replace=True)
+            [judged] = judge(plan, result.path, smoke)
+            score = judged.score
+            trial.report(score, step)
+            if step + 1 < len(folds) and trial.should_prune():
+                console.say(
+                    f"trial {trial.number + 1} of {trials}: {', '.join(settings)}: {score:.4f}, ended early"
+                )
+                raise optuna.TrialPruned
+        console.say(f"trial {trial.number + 1} of {trials}: {', '.join(settings)}: {score:.4f}")
+        return score
+
+    study = _study(journal, name, base, head)
+    cut_off = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.RUNNING]
+    for trial in cut_off:
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+    finished = sum(trial.state.is_finished() for trial in study.trials) - len(
+        [trial for trial in study.trials if trial.state == optuna.trial.TrialState.FAIL]
+    )
+    if finished < trials:
+        study.optimize(objective, n_trials=trials - finished)
+    best = study.best_trial
+    plan = planned(best.user_attrs["settings"], best.number)
+    result = run(plan.config, until="features", smoke=smoke, quiet=True, replace=True)
+    pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in study.trials)
+    return Tuned(tuple(best.user_attrs["settings"]), plan, result.path, trials, pruned)
+
+
+def _study(journal: Path, name: str, base: Config, head: str) -> "optuna.Study":
+    """The search of this name in the journal, begun if it is not there."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    from ..scoring.metrics import METRICS
+    from .workspace import Workspace
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    measure = next(iter(Workspace(base).targets[head].measures))
+    return optuna.create_study(
+        study_name=name,
+        storage=storage,
+        load_if_exists=True,
+        direction="maximize" if METRICS[measure].greater_is_better else "minimize",
+        sampler=optuna.samplers.TPESampler(seed=base.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
+    )
