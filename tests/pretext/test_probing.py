@@ -84,6 +84,16 @@ def test_heads_of_one_target_are_probed_once(frame, plan, pictures):
     assert list(rows.targets) == ["first", "colour"]
 
 
+def test_lists_of_names_are_probed_by_the_direction_of_their_vectors(frame, plan, pictures):
+    words = frame.assign(names=[f"red, w{number % 3}" for number in range(N)])
+    target = code_target(
+        "tags", Task(kind="word2vec", columns=["names"], options={"vector_size": 4, "epochs": 2}), words
+    )
+    rows = probe_rows({"tags": target}, words, plan, pictures, Probe(), 0)
+    assert rows is not None and rows.targets["tags"][0] == "directions"
+    assert set(rows.scores(torch.randn(len(rows.ids), 3))) == {"tags.knn.cosine", "tags.ridge.cosine"}
+
+
 def test_of_many_rows_the_same_few_are_drawn(frame, plan, pictures):
     rows, again = (rows_of(frame, plan, pictures, options=Probe(rows=12), tone="colour") for _ in range(2))
     assert len(rows.ids) == 12
