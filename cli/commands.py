@@ -318,6 +318,10 @@ def check(
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Try rising learning rates: a hundred steps of every training.")
     ] = False,
+    shortcuts: Annotated[
+        bool, typer.Option("--shortcuts", help="Three short jigsaws: do they match borders of tiles?")
+    ] = False,
+    epochs: Annotated[int, typer.Option("--epochs", help="Of each jigsaw of --shortcuts.")] = 5,
     allow_plugins: AllowPlugins = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -331,12 +335,18 @@ def check(
       jigstack check my.yaml
       jigstack check my.yaml data.root=/mnt/paintings
       jigstack check my.yaml --find-lr
+      jigstack check my.yaml --shortcuts --epochs 10
     """
     with told_plainly(debug):
         from .. import pipeline
 
         report = pipeline.check(
-            config, overrides or (), find_lr=find_lr, allow_plugins=allow_plugins, quiet=quiet
+            config,
+            overrides or (),
+            find_lr=find_lr,
+            shortcuts=epochs if shortcuts else None,
+            allow_plugins=allow_plugins,
+            quiet=quiet,
         )
     if report.data.failed:
         raise typer.Exit(2)

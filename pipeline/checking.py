@@ -20,6 +20,7 @@ from .estimate import Estimate, estimate
 from .finder import find_rates
 from .ladders import aligned
 from .preflight import preflight
+from .shortcuts import Shortcuts, chosen_jigsaw, look_for_shortcuts
 from .stages import Stages
 from .workspace import Workspace
 
@@ -34,11 +35,13 @@ class CheckReport:
         data: counts, balance of the folds, and findings: errors, warnings and notes.
         cost: time, memory and disk of a run from nothing.
         rates: the learning rate that the finder suggests for each config key, if it was asked.
+        shortcuts: what short jigsaws with and without gap and jitter learned, if they were asked for.
     """
 
     data: DataReport
     cost: Estimate
     rates: dict[str, float] = field(default_factory=dict)
+    shortcuts: Shortcuts | None = None
 
 
 def check(
@@ -46,6 +49,7 @@ def check(
     overrides: Sequence[str] = (),
     *,
     find_lr: bool = False,
+    shortcuts: int | None = None,
     quiet: bool = False,
     allow_plugins: bool = False,
 ) -> CheckReport:
@@ -54,13 +58,18 @@ def check(
     Args:
         config, overrides: as for `run`.
         find_lr: also try rising learning rates on the real data: a hundred steps of every training.
-        quiet: print nothing.
+        shortcuts: also train the jigsaw for so many epochs without gap and jitter, with the gap alone, and as
+            configured, to see whether it matches borders.
+        quiet: print nothing but what the jigsaws say.
 
     Raises:
-        UserError: the config or the tables cannot be used at all.
+        UserError: the config or the tables cannot be used at all, or `shortcuts` without a jigsaw.
     """
     console = Console(quiet)
-    workspace = Workspace(load_config(config, overrides, allow_plugins=allow_plugins))
+    loaded = load_config(config, overrides, allow_plugins=allow_plugins)
+    if shortcuts is not None:
+        chosen_jigsaw(loaded)  # before minutes of looking at data
+    workspace = Workspace(loaded)
     preflight(workspace)
     console.say(f"{workspace.config.name}: {workspace.summary}")
     pictures = None
@@ -105,10 +114,13 @@ def check(
         f"  in all {duration(cost.total)}, memory about {cost.memory / 1e9:.1f} GB, disk about {cost.disk / 1e9:.2f} GB"
     )
     rates = _find_rates(console, stages) if find_lr and not data.failed else {}
+    found = None
+    if shortcuts is not None and not data.failed:
+        found = look_for_shortcuts(loaded, epochs=shortcuts, quiet=quiet)
     console.say(
         "\nerrors: mend them first" if data.failed else "\nno errors; next: jigstack run, same arguments"
     )
-    return CheckReport(data, cost, rates)
+    return CheckReport(data, cost, rates, found)
 
 
 def _targets(workspace: Workspace) -> dict[str, Kind]:

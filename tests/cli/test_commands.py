@@ -116,9 +116,12 @@ def test_check_ends_with_2_when_it_found_errors(calls: list[Any]):
 
 def test_check_and_sample_are_called_with_what_was_asked(calls: list[Any]):
     assert jigstack_command("check", "my.yaml", "seed=1").exit_code == 0
+    assert jigstack_command("check", "my.yaml", "--shortcuts", "--epochs", "7").exit_code == 0
     assert jigstack_command("sample", "emoji", "here").exit_code == 0
+    plainly = {"find_lr": False, "shortcuts": None, "allow_plugins": False, "quiet": False}
     assert calls == [
-        ("check", ("my.yaml", ["seed=1"]), {"find_lr": False, "allow_plugins": False, "quiet": False}),
+        ("check", ("my.yaml", ["seed=1"]), plainly),
+        ("check", ("my.yaml", ()), plainly | {"shortcuts": 7}),
         ("sample", ("emoji", Path("here")), {}),
     ]
 
