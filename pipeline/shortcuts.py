@@ -69,7 +69,7 @@ class Shortcuts:
 
     def table(self) -> list[tuple[str, ...]]:
         """The table as text, headings first."""
-        names = list(self.rows[0].scores)
+        names = [name for name in self.rows[0].scores if not name.endswith(".rmse")]  # r2 says the same
         lines = [("jigsaw", "tiles right", *(name.replace(".", " ") for name in names))]
         if self.random:
             lines.append(("random init", f"{self.chance:.3f}", *_cells(self.random, names)))
@@ -170,8 +170,8 @@ def judge(rows: Sequence[ShortcutRow], chance: float) -> str:
             f"({worth}). Try a smaller gap and jitter."
         )
     return (
-        f"Without gap and jitter it matches borders instead of looking at the pictures: it places {tiles}, but its "
-        f"features are worth {'no more' if gain > -NOISE else 'less'} ({worth}). Keep {setting}."
+        f"Without gap and jitter it matches borders instead of looking at the pictures: it places {tiles}, but the "
+        f"features are then worth {'no more' if gain > -NOISE else 'less'} ({worth}). Keep {setting}."
     )
 
 

@@ -21,7 +21,7 @@ def test_a_jigsaw_that_places_tiles_without_learning_more_matches_borders():
     said = judge([row(0, 0, 0.9, 0.30), row(2, 0, 0.5, 0.3), row(2, 2, 0.4, 0.305)], 1 / 9)
     assert "matches borders instead of looking" in said and "90%" in said and "40%" in said
     assert "no more (mean probe 0.300 and 0.305)" in said and "Keep gap 2 and jitter 2" in said
-    assert "worth less" in judge([row(0, 0, 0.9, 0.2), row(2, 2, 0.4, 0.3)], 1 / 9)
+    assert "then worth less" in judge([row(0, 0, 0.9, 0.2), row(2, 2, 0.4, 0.3)], 1 / 9)
 
 
 def test_a_jigsaw_whose_features_gain_by_borders_is_told_to_keep_them():
@@ -53,6 +53,15 @@ def test_the_check_trains_the_jigsaw_three_times_and_goes_on_where_it_stopped(
     names = set(found.rows[0].scores)
     assert {"era.knn.r2", "era.ridge.r2", "kind.knn.accuracy"} <= names and set(found.random) == names
     assert not any(name.startswith("again") for name in names)
+    heading, *lines = found.table()
+    assert "era knn r2" in heading and not any("rmse" in cell for cell in heading)
+    assert [line[0] for line in lines] == [
+        "random init",
+        "gap 0, jitter 0",
+        "gap 2, jitter 0",
+        "gap 2, jitter 2, as configured",
+    ]
+    assert all(len(line) == len(heading) for line in lines)
     printed = capsys.readouterr().out
     assert "gap 2, jitter 2, as configured" in printed and found.sentence in printed
     assert printed.index(found.sentence) < printed.index("no errors")
