@@ -25,7 +25,8 @@ JUMP = 0.1
 LEARNED = 0.05
 """Share of the tiles above chance below which nothing can be said."""
 NOISE = 0.01
-"""A difference of mean probe scores that one short run does not resolve."""
+"""A difference of mean scores that one short run does not resolve."""
+PROBES = {"knn": "neighbours", "ridge": "ridge"}
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,14 @@ class ShortcutRow:
     tile_accuracy: float
     scores: dict[str, float]
 
-    @property
-    def worth(self) -> float:
-        """Mean of the scores of which more is better; NaN without any."""
-        return _worth(self.scores)
+    def worth(self, probe: str) -> float:
+        """Mean of the scores of `knn` or `ridge` of which more is better; NaN without any."""
+        better = [
+            value
+            for name, value in self.scores.items()
+            if f".{probe}." in name and not name.endswith(".rmse")
+        ]
+        return float(np.mean(better)) if better else math.nan
 
 
 @dataclass(frozen=True)
@@ -157,21 +162,29 @@ def judge(rows: Sequence[ShortcutRow], chance: float) -> str:
     tiles = f"{bare.tile_accuracy:.0%} of the tiles without gap and jitter, {own.tile_accuracy:.0%} with {setting}"
     if jump < JUMP:
         return f"It does not match borders: it places {tiles}."
-    gain = bare.worth - own.worth
-    if math.isnan(gain):
+    gains = [bare.worth(probe) - own.worth(probe) for probe in PROBES]
+    if any(map(math.isnan, gains)):
         return (
             f"Without gap and jitter it matches borders: it places {tiles}. Without labels no probe says what that is "
             "worth."
         )
-    worth = f"mean probe {bare.worth:.3f} and {own.worth:.3f}"
-    if gain > NOISE:
+    worth = ", ".join(
+        f"{said} {bare.worth(probe):.3f} without and {own.worth(probe):.3f} with them"
+        for probe, said in PROBES.items()
+    )
+    if min(gains) > NOISE:
         return (
-            f"Borders help it to place {tiles}, and here they do not distract: the features are worth more without "
-            f"({worth}). Try a smaller gap and jitter."
+            f"Borders help it to place {tiles}, and here they do not distract: the features are worth more without gap "
+            f"and jitter ({worth}). Try smaller ones."
+        )
+    if max(gains) > NOISE:
+        return (
+            f"Borders help it to place {tiles}; the probes disagree on what that is worth ({worth}). Fine-tuning "
+            "decides: jigstack ablate with --vary for the gap."
         )
     return (
         f"Without gap and jitter it matches borders instead of looking at the pictures: it places {tiles}, but the "
-        f"features are then worth {'no more' if gain > -NOISE else 'less'} ({worth}). Keep {setting}."
+        f"features are then worth {'less' if max(gains) < -NOISE else 'no more'} ({worth}). Keep {setting}."
     )
 
 
@@ -214,11 +227,6 @@ def _read(config: Config, gap: int, jitter: int) -> tuple[ShortcutRow, dict[str,
 
 def _options(pretext: Pretext) -> TileOptions:
     return options_class(pretext.kind)(**pretext.options)
-
-
-def _worth(scores: Mapping[str, float]) -> float:
-    better = [value for name, value in scores.items() if not name.endswith(".rmse")]
-    return float(np.mean(better)) if better else math.nan
 
 
 def _cells(scores: Mapping[str, float], names: Sequence[str]) -> list[str]:

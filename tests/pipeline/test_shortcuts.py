@@ -13,20 +13,27 @@ from jigstack.pipeline.shortcuts import ShortcutRow, chosen_jigsaw, judge, look_
 from .conftest import MakeConfig
 
 
-def row(gap: int, jitter: int, tiles: float, r2: float | None = None) -> ShortcutRow:
-    return ShortcutRow(gap, jitter, tiles, {} if r2 is None else {"era.ridge.r2": r2, "era.ridge.rmse": 9.0})
+def row(gap: int, jitter: int, tiles: float, knn: float | None = None, ridge: float = 0.3) -> ShortcutRow:
+    scores = {} if knn is None else {"era.knn.r2": knn, "era.ridge.r2": ridge, "era.ridge.rmse": 9.0}
+    return ShortcutRow(gap, jitter, tiles, scores)
 
 
 def test_a_jigsaw_that_places_tiles_without_learning_more_matches_borders():
     said = judge([row(0, 0, 0.9, 0.30), row(2, 0, 0.5, 0.3), row(2, 2, 0.4, 0.305)], 1 / 9)
-    assert "matches borders instead of looking" in said and "90%" in said and "40%" in said
-    assert "no more (mean probe 0.300 and 0.305)" in said and "Keep gap 2 and jitter 2" in said
-    assert "then worth less" in judge([row(0, 0, 0.9, 0.2), row(2, 2, 0.4, 0.3)], 1 / 9)
+    assert "matches borders instead of looking" in said and "90% of the tiles" in said and "40%" in said
+    assert "no more (neighbours 0.300 without and 0.305 with them, ridge 0.300 without" in said
+    assert "Keep gap 2 and jitter 2" in said
+    assert "then worth less" in judge([row(0, 0, 0.9, 0.2, 0.2), row(2, 2, 0.4, 0.3, 0.3)], 1 / 9)
 
 
-def test_a_jigsaw_whose_features_gain_by_borders_is_told_to_keep_them():
-    said = judge([row(0, 0, 0.9, 0.40), row(2, 2, 0.4, 0.30)], 1 / 9)
-    assert "do not distract" in said and "Try a smaller gap" in said
+def test_a_jigsaw_whose_features_gain_by_borders_is_told_so():
+    said = judge([row(0, 0, 0.9, 0.4, 0.4), row(2, 2, 0.4, 0.3, 0.3)], 1 / 9)
+    assert "do not distract" in said and "Try smaller ones" in said
+
+
+def test_probes_that_disagree_leave_it_to_fine_tuning():
+    said = judge([row(0, 0, 0.9, 0.4, 0.3), row(2, 2, 0.4, 0.3, 0.3)], 1 / 9)
+    assert "disagree" in said and "jigstack ablate" in said
 
 
 def test_no_jump_no_labels_and_nothing_learned_are_told_apart():
@@ -36,8 +43,9 @@ def test_no_jump_no_labels_and_nothing_learned_are_told_apart():
 
 
 def test_errors_count_for_nothing_where_more_is_better():
-    assert row(0, 0, 0.5, 0.25).worth == 0.25
-    assert math.isnan(row(0, 0, 0.5).worth)
+    assert row(0, 0, 0.5, 0.25, 0.125).worth("ridge") == 0.125
+    assert row(0, 0, 0.5, 0.25, 0.125).worth("knn") == 0.25
+    assert math.isnan(row(0, 0, 0.5).worth("knn"))
 
 
 def test_the_check_trains_the_jigsaw_three_times_and_goes_on_where_it_stopped(
