@@ -321,7 +321,7 @@ def check(
     shortcuts: Annotated[
         bool, typer.Option("--shortcuts", help="Three short jigsaws: do they match borders of tiles?")
     ] = False,
-    epochs: Annotated[int, typer.Option("--epochs", help="Of each jigsaw of --shortcuts.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of each jigsaw of --shortcuts; else 5.")] = None,
     allow_plugins: AllowPlugins = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -340,11 +340,13 @@ def check(
     with told_plainly(debug):
         from .. import pipeline
 
+        if epochs is not None and not shortcuts:
+            raise UserError("--epochs: expected --shortcuts beside it, received none")
         report = pipeline.check(
             config,
             overrides or (),
             find_lr=find_lr,
-            shortcuts=epochs if shortcuts else None,
+            shortcuts=(epochs or 5) if shortcuts else None,
             allow_plugins=allow_plugins,
             quiet=quiet,
         )

@@ -19,7 +19,6 @@ from .stages import Stages
 from .variants import derived
 from .workspace import Workspace
 
-EPOCHS = 5
 JUMP = 0.1
 """Share of the tiles: a gain in accuracy that says that borders are matched."""
 LEARNED = 0.05
@@ -86,7 +85,7 @@ class Shortcuts:
         return lines
 
 
-def look_for_shortcuts(config: Config, *, epochs: int = EPOCHS, quiet: bool = False) -> Shortcuts:
+def look_for_shortcuts(config: Config, *, epochs: int, quiet: bool = False) -> Shortcuts:
     """Train the config's jigsaw a few epochs without gap and jitter, with the gap alone, and as configured.
 
     All start from the same weights and see the pictures in the same order; each has a run directory of its own, so that

@@ -117,13 +117,22 @@ def test_check_ends_with_2_when_it_found_errors(calls: list[Any]):
 def test_check_and_sample_are_called_with_what_was_asked(calls: list[Any]):
     assert jigstack_command("check", "my.yaml", "seed=1").exit_code == 0
     assert jigstack_command("check", "my.yaml", "--shortcuts", "--epochs", "7").exit_code == 0
+    assert jigstack_command("check", "my.yaml", "--shortcuts").exit_code == 0
     assert jigstack_command("sample", "emoji", "here").exit_code == 0
     plainly = {"find_lr": False, "shortcuts": None, "allow_plugins": False, "quiet": False}
     assert calls == [
         ("check", ("my.yaml", ["seed=1"]), plainly),
         ("check", ("my.yaml", ()), plainly | {"shortcuts": 7}),
+        ("check", ("my.yaml", ()), plainly | {"shortcuts": 5}),
         ("sample", ("emoji", Path("here")), {}),
     ]
+
+
+def test_epochs_of_no_jigsaw_are_refused(calls: list[Any]):
+    alone = jigstack_command("check", "my.yaml", "--epochs", "7")
+    assert alone.exit_code == 2 and "--epochs: expected --shortcuts" in alone.stderr
+    assert jigstack_command("check", "my.yaml", "--shortcuts", "--epochs", "0").exit_code == 2
+    assert calls == []
 
 
 def test_a_missing_config_is_the_users_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
