@@ -42,8 +42,9 @@ def probe(
 
     Fold f is predicted by what is fitted on the labelled rows outside of it, and the scores are those of all predicted
     rows together. The one penalty of a ridge is chosen on inner splits of the rows it is fitted on: the other folds
-    among themselves, never the scored rows. Sources: Wu et al. 2018 (neighbours); Zhai et al. 2019, VTAB, and
-    `fewshot_lsr` of google-research/big_vision (closed-form ridge).
+    among themselves, never the scored rows; what it says of values is cut to the range of those it has learned.
+    Sources: Wu et al. 2018 (neighbours); Zhai et al. 2019, VTAB, and `fewshot_lsr` of google-research/big_vision
+    (closed-form ridge).
 
     Args:
         features: (N, D) of the rows.
@@ -90,7 +91,11 @@ def probe(
         )
         by_neighbours.append(neighbours(raw[0].detach(), y[learned], raw[1].detach(), k))
         penalty = ridge.tune(learned, inner_splits(folds[learned], names[learned]))
-        by_ridge.append(ridge.fit(learned).predict(x[held], penalty))
+        guesses = ridge.fit(learned).predict(x[held], penalty)
+        if kind == "values":
+            # A feature that is dead on all learned rows but one may light up in a picture and decide the whole score.
+            guesses = np.clip(guesses, y[learned].min(axis=0), y[learned].max(axis=0))
+        by_ridge.append(guesses)
     if not truth:
         raise ValueError(
             f"probe: expected a fold with labelled rows to score and two outside of it, received {len(present)} "

@@ -21,12 +21,13 @@ def starts(config: Config, *rows: str, **options: Any) -> dict[str, str]:
     return {variant.label: variant.init for variant in plan.variants}
 
 
-def test_without_rows_scratch_jigsaw_simsiam_and_both_in_a_chain_are_compared(config: Config):
+def test_without_rows_scratch_jigsaw_simsiam_lejepa_and_a_chain_are_compared(config: Config):
     plan = plan_rows(config, "era", None)
     assert [(row.label, row.init) for row in plan.variants] == [
         ("scratch", "scratch"),
         ("jigsaw", "jig"),  # the config's own
         ("simsiam", "simsiam"),
+        ("lejepa", "lejepa"),
         ("chained", "chained"),
     ]
     by_name = {pretext.name: pretext for pretext in plan.config.pretext}
