@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..configs import Config, load_config
 from ..configs.errors import UserError
-from ..datasets.files import atomic, write_json
+from ..datasets.files import atomic, digest, write_json
 from ..stacking.level2 import seeded
 from .commands import run
 from .console import Console, duration
@@ -141,7 +141,8 @@ def ablate(
     if not optuna:
         plans += _varied(base, overrides, config, head, vary, full, allow_plugins)
     if dry or optuna or len(plans) > 1 or freeze or full:
-        _say_cost(console, plans, alone(base, head, AS_CONFIGURED, "tune") if optuna else None, optuna, smoke)
+        trial = alone(base, head, AS_CONFIGURED, "tune") if optuna else None
+        _say_cost(console, plans, trial, spaces, optuna, smoke)
     if dry:
         return None
     judged: list[Judged] = []
@@ -184,35 +185,59 @@ def _varied(
         return
     folds = "auto" if full else None
     yield alone(base, head, AS_CONFIGURED, "ablate-as-configured", folds)
-    for number, (key, value) in enumerate(settings):
+    for key, value in settings:
         changed = load_config(config, [*overrides, f"{key}={value}"], allow_plugins=allow_plugins)
-        yield alone(changed, head, f"{key}={value}", f"ablate-vary{number}", folds)
+        if _judged_by(changed, head) != _judged_by(base, head):
+            raise UserError(
+                f"--vary: expected a key that leaves the head's target, the folds and the seed as they are, received "
+                f"{key!r}: its rows could not be compared"
+            )
+        yield alone(changed, head, f"{key}={value}", f"ablate-{digest([key, value])[:8]}", folds)
 
 
-def _say_cost(console: Console, plans: Sequence[Plan], trial: Plan | None, trials: int, smoke: bool) -> None:
-    """How many trainings there are, and their hours: those that several rows share are counted once."""
+def _judged_by(config: Config, head: str) -> tuple[Any, ...]:
+    """What two configs must share for the scores of a head to be compared."""
+    task, data = config.tasks[head], config.data
+    return task.kind, task.columns, config.folds, config.seed, data.id, data.train
+
+
+def _say_cost(
+    console: Console,
+    plans: Sequence[Plan],
+    trial: Plan | None,
+    spaces: Sequence[Space],
+    trials: int,
+    smoke: bool,
+) -> None:
+    """How many trainings there are, and at most how many hours: those that several rows share are counted once."""
     seconds: dict[str, float] = {}
     for plan in plans:
-        seconds |= _cost(plan, smoke)
+        seconds |= {key: cost for key, (_, cost) in _cost(plan, smoke).items()}
     total = sum(seconds.values())
     rows = f"{sum(len(plan.variants) for plan in plans)} rows"
     if trial is not None:
-        shared, each = set(seconds), _cost(trial, smoke)
-        total += trials * sum(cost for key, cost in each.items() if key not in shared)
-        rows += f" and at most {trials} trials of {len(first_folds(trial.config))} folds"
+        repeated = any(space.key.split(".")[0] in ("pretext", "backbones") for space in spaces)
+        each = sum(
+            cost for name, cost in _cost(trial, smoke).values() if repeated or not name.startswith("pretrain")
+        )
+        folds = len(first_folds(trial.config))
+        # The winner and scratch are trained once more on each of the other folds.
+        total += trials * each + 2 * each / folds * max(0, trial.config.folds.n - folds)
+        rows += f" and at most {trials} trials of {folds} folds"
     console.say(
-        f"{rows}: about {duration(total)} on this machine ({total / 3600:.1f} hours) for what is not finished yet",
+        f"{rows}: at most about {duration(total)} on this machine ({total / 3600:.1f} hours) for what this run has not "
+        "finished",
         always=True,
     )
 
 
-def _cost(plan: Plan, smoke: bool) -> dict[str, float]:
-    """Seconds of every stage that is not finished, by key."""
+def _cost(plan: Plan, smoke: bool) -> dict[str, tuple[str, float]]:
+    """Name and seconds of every stage that is not finished, by key."""
     workspace = Workspace(plan.config, smoke=smoke)
     stages, done = Stages(workspace), Manifest(workspace.run_path)
     missing = [stage for stage in stages if not done.done(stage)]
     cost = estimate(stages, missing).seconds
-    return {stage.key: cost[stage.name] for stage in missing if stage.name in cost}
+    return {stage.key: (stage.name, cost[stage.name]) for stage in missing if stage.name in cost}
 
 
 def _compare(head: str, judged: Sequence[Judged], probes: ProbeTable, workspace: Workspace) -> Iterator[Row]:
@@ -260,10 +285,11 @@ def _tuned(
     if not others:
         return
     changed = load_config(config, [*overrides, *tuned.overrides], allow_plugins=allow_plugins)
-    again = alone(changed, head, tuned.plan.variants[0].label, "tune-others", others)
+    own = tuned.plan.config.name.removeprefix(f"{base.name}-")
+    again = alone(changed, head, tuned.plan.variants[0].label, f"{own}-others", others)
     scratch = plan_rows(base, head, [REFERENCE], folds=others, suffix="ablate-others")
     [winner], [same] = (
-        judge(plan, run(plan.config, until="features", smoke=smoke, quiet=True, replace=True).path, smoke)
+        judge(plan, run(plan.config, until="features", smoke=smoke, quiet=True).path, smoke)
         for plan in (again, scratch)
     )
     label = f"{best.variant.label}, folds {' '.join(map(str, others))} alone"
@@ -274,6 +300,9 @@ def _sentence(head: str, measure: str, rows: Sequence[Row]) -> str:
     """Which row won, by how much, and whether the probes would have chosen otherwise."""
     reference = next(row for row in rows if row.score is not None)
     paired = [row for row in rows if row.gain is not None and not row.tuned]
+    paired = [
+        row for row in paired if set(row.folds) == set(paired[0].folds)
+    ]  # not those of other folds alone
     if not paired:
         return f"Only {reference.label} was trained: nothing to compare."
     best = max(paired, key=lambda row: row.gain or 0.0)
@@ -286,9 +315,9 @@ def _sentence(head: str, measure: str, rows: Sequence[Row]) -> str:
     else:
         said = f"No difference beyond noise: {best.label}, the best, is at {where} of {reference.label} for {head}"
     cost = f", for {best.minutes:.1f} minutes of pretraining" if best.minutes else ""
-    probed = [row for row in rows if row.gain is not None or row is reference]
-    name = next((name for row in probed for name in row.probes if name == "ridge.all"), None)
-    if name is None or not all(name in row.probes for row in probed):
+    name = "ridge.all"
+    probed = [row for row in [reference, *paired] if name in row.probes]
+    if len(probed) < 2 or best not in probed:
         return f"{said}{cost}."
     favourite = max(probed, key=lambda row: row.probes[name])
     winner = best if (best.gain or 0.0) > 0 else reference

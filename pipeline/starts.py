@@ -43,7 +43,7 @@ def probe_starts(workspace: Workspace, head: str, plan: Plan, console: Console) 
         start -> {`ridge.100`, `ridge.500`, `ridge.all`, `knn.all`: score}; higher is better.
     """
     stages, path = Stages(workspace), workspace.run_path / FILE
-    known: dict[str, dict[str, float]] = read_json(path) if path.exists() else {}
+    known = _known(path, console)
     first = plan.variants[0].task
     starts = list(dict.fromkeys([RAW_PIXELS, *(variant.init for variant in plan.variants)]))
     table: dict[str, dict[str, float]] = {}
@@ -56,6 +56,20 @@ def probe_starts(workspace: Workspace, head: str, plan: Plan, console: Console) 
         table[start] = known[key]
     console.counting("probes of the starts", len(starts), len(starts))
     return {start: scores for start, scores in table.items() if scores}
+
+
+def _known(path: Path, console: Console) -> dict[str, dict[str, float]]:
+    """The scores that an earlier command has found; a damaged file is told of and found again."""
+    if not path.exists():
+        return {}
+    try:
+        return {
+            str(key): {str(name): float(value) for name, value in scores.items()}
+            for key, scores in read_json(path).items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        console.say(f"warning: {path} is damaged ({error}); the starts are probed again")
+        return {}
 
 
 def _key(workspace: Workspace, stages: Stages, start: str, task: str) -> str:

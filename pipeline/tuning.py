@@ -99,8 +99,8 @@ def tune(
 ) -> Tuned:
     """Search by optuna's TPE on the first folds; a trial whose score falls behind the median of the others is ended.
 
-    Every trial is a run of its own, so what trials share is done once. The search is kept in the first trial's
-    neighbour `<name>-tune.log`, so that the same command goes on; a trial that was cut off is tried again.
+    Every trial is a run of its own, so what trials share is done once. The search is kept beside them in
+    `<name>-tune.log`, so that the same command goes on; a trial that was cut off goes on in its own directory.
 
     Args:
         config, overrides: as for `run`.
@@ -117,6 +117,7 @@ def tune(
     if importlib.util.find_spec("optuna") is None:
         raise UserError("--optuna: expected optuna, which is not installed; pip install 'jigstack[optuna]'")
     import optuna
+    from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     base = load_config(config, overrides, allow_plugins=allow_plugins)
@@ -125,41 +126,51 @@ def tune(
     journal = Path(base.runs) / f"{base.name}-tune.log"
     journal.parent.mkdir(parents=True, exist_ok=True)
 
-    def planned(settings: Sequence[str], number: int) -> Plan:
+    def planned(settings: Sequence[str], place: int) -> Plan:
         changed: Config = load_config(config, [*overrides, *settings], allow_plugins=allow_plugins)
-        return alone(changed, head, ", ".join(settings), f"tune-{name}-{number}", folds)
+        return alone(changed, head, ", ".join(settings), f"tune-{name}-{place}", folds)
 
-    def objective(trial: "optuna.Trial") -> float:
+    def score(trial: "optuna.Trial", number: int) -> float:
         settings = [f"{space.key}={space.suggest(trial)}" for space in spaces]
+        place = trial.user_attrs.get("place", trial.number)
         trial.set_user_attr("settings", settings)
-        plan, score = planned(settings, trial.number), float("nan")
+        trial.set_user_attr("place", place)
+        plan, found = planned(settings, place), float("nan")
         for step, fold in enumerate(folds):
-            result = run(plan.config, until="features", folds=[fold], smoke=smoke, quiet=True, replace=True)
+            result = run(plan.config, until="features", folds=[fold], smoke=smoke, quiet=True)
             [judged] = judge(plan, result.path, smoke)
-            score = judged.score
-            trial.report(score, step)
+            found = judged.score
+            trial.report(found, step)
             if step + 1 < len(folds) and trial.should_prune():
                 console.say(
-                    f"trial {trial.number + 1} of {trials}: {', '.join(settings)}: {score:.4f}, ended early"
+                    f"trial {number + 1} of {trials}: {', '.join(settings)}: {found:.4f}, ended early"
                 )
                 raise optuna.TrialPruned
-        console.say(f"trial {trial.number + 1} of {trials}: {', '.join(settings)}: {score:.4f}")
-        return score
+        console.say(f"trial {number + 1} of {trials}: {', '.join(settings)}: {found:.4f}")
+        return found
 
     study = _study(journal, name, base, head)
-    cut_off = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.RUNNING]
-    for trial in cut_off:
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-    finished = sum(trial.state.is_finished() for trial in study.trials) - len(
-        [trial for trial in study.trials if trial.state == optuna.trial.TrialState.FAIL]
-    )
-    if finished < trials:
-        study.optimize(objective, n_trials=trials - finished)
+    for cut_off in study.get_trials(
+        states=[TrialState.RUNNING]
+    ):  # stopped or killed: its own directory goes on
+        study.tell(cut_off.number, state=TrialState.FAIL)
+        place = cut_off.user_attrs.get("place", cut_off.number)
+        study.enqueue_trial(cut_off.params, user_attrs={"place": place})
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    while (number := len(study.get_trials(states=ended))) < trials:
+        # A draw of its own for each trial: a search that was stopped goes on as if it had not been.
+        study.sampler = optuna.samplers.TPESampler(seed=base.seed + number)
+        trial = study.ask()
+        try:
+            found = score(trial, number)
+        except optuna.TrialPruned:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, found)
     best = study.best_trial
-    plan = planned(best.user_attrs["settings"], best.number)
-    result = run(plan.config, until="features", smoke=smoke, quiet=True, replace=True)
-    pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in study.trials)
+    plan = planned(best.user_attrs["settings"], best.user_attrs["place"])
+    result = run(plan.config, until="features", smoke=smoke, quiet=True)
+    pruned = len(study.get_trials(states=[TrialState.PRUNED]))
     return Tuned(tuple(best.user_attrs["settings"]), plan, result.path, trials, pruned)
 
 
@@ -180,6 +191,5 @@ def _study(journal: Path, name: str, base: Config, head: str) -> "optuna.Study":
         storage=storage,
         load_if_exists=True,
         direction="maximize" if METRICS[measure].greater_is_better else "minimize",
-        sampler=optuna.samplers.TPESampler(seed=base.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
     )

@@ -9,12 +9,15 @@ from typing import Any, Literal
 from ..configs.errors import UserError, closest
 from ..configs.registry import PRETEXTS
 from ..configs.schema import Config, Pretext, Task, Unfreeze
+from ..datasets.files import digest
 
 DEFAULT_ROWS = ("scratch", "jigsaw", "simsiam", "lejepa", "chained")
 """LeJEPA is among them since it was the best start at equal time on two sets (docs/benchmarks.md)."""
 CHAINED = "chained"
 REFERENCE = "scratch"
 FOLDS = 3
+LONGEST = 80
+"""Characters of a task's name."""
 FREEZING: dict[str, dict[str, Any]] = {
     "all learn": {"freeze": "none", "unfreeze": None},
     "head first": {"freeze": "none", "unfreeze": Unfreeze(after=1, every=0)},
@@ -61,6 +64,10 @@ def chosen_head(config: Config, head: str | None) -> str:
             )
         return trained[0]
     if head not in trained:
+        if not trained:
+            raise UserError(
+                f"--head: expected a trained head, received {head!r}, and the config has none; add a task"
+            )
         near = closest(head, trained)
         raise UserError(
             f"--head: expected a trained head ({', '.join(trained)}), received {head!r}"
@@ -223,4 +230,7 @@ def _of_kind(config: Config, head: str, kind: str) -> Pretext:
 
 
 def _task_name(head: str, label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{head}-{label}")[:80].strip("-")
+    plain = f"{head}-{label}"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", plain)
+    # Two labels must not become one name.
+    return name if name == plain and len(name) <= LONGEST else f"{name[: LONGEST - 9]}-{digest([label])[:8]}"

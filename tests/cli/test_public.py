@@ -90,6 +90,7 @@ def test_a_command_that_is_asked_to_stop_ends_with_130_and_a_checkpoint(
 def test_a_command_that_is_asked_to_stop_before_its_work_begins_ends_with_130_too():
     code = (
         "import os, signal, sys, jigstack.cli.commands as commands\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "commands.app = lambda: os.kill(os.getpid(), int(sys.argv[1]))\n"
         "import jigstack.cli; jigstack.cli.main()"
     )

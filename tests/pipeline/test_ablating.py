@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from jigstack.configs.errors import UserError
+from jigstack.pipeline import ablating
 from jigstack.pipeline.ablating import ablate
 from jigstack.pipeline.commands import pretrain
+from jigstack.pipeline.estimate import Estimate
 
 from .conftest import MakeConfig
 
@@ -39,9 +41,9 @@ def test_starts_are_compared_pair_by_pair_and_finished_parts_are_shared(
     np.testing.assert_allclose(frame["score"].iloc[1:], scores)
     assert json.loads((found.path / "ablation.json").read_text())["sentence"] == found.sentence
 
-    again = ablate(config, rows=["jigsaw", "simsiam"], quiet=True)
-    assert again == found  # everything was finished
-    assert "finished before" not in capsys.readouterr().out
+    again = ablate(config, rows=["jigsaw", "simsiam"])
+    assert again == found
+    assert "to train" not in capsys.readouterr().out  # everything was finished
 
 
 def test_a_varied_key_gives_a_row_for_each_value_after_its_hours(
@@ -50,7 +52,7 @@ def test_a_varied_key_gives_a_row_for_each_value_after_its_hours(
     config = make_config()
     assert ablate(config, rows=["scratch"], vary=["tasks.era.epochs=1,3"], dry=True) is None
     said = capsys.readouterr().out
-    assert "4 rows: about" in said and "hours" in said
+    assert "4 rows: at most about" in said and "hours" in said
     found = ablate(config, rows=["scratch"], vary=["tasks.era.epochs=1,3"], quiet=True)
     assert found is not None
     assert [row.label for row in found.rows[1:]] == [
@@ -60,6 +62,32 @@ def test_a_varied_key_gives_a_row_for_each_value_after_its_hours(
         "tasks.era.epochs=3",
     ]
     assert len({row.score for row in found.rows[1:]}) == 4
+
+    other = ablate(config, rows=["scratch"], vary=["tasks.era.epochs=3,2"], quiet=True)
+    assert other is not None  # neither refused nor mixed up with the values of before
+    assert other.rows[3].score == found.rows[4].score and other.rows[4].label == "tasks.era.epochs=2"
+
+
+@pytest.mark.parametrize("key", ["tasks.era.columns=[target],[series]", "folds.n=2,3", "seed=0,1"])
+def test_keys_that_change_what_is_scored_are_not_varied(make_config: MakeConfig, key: str):
+    with pytest.raises(UserError, match="its rows could not be compared"):
+        ablate(make_config(), vary=[key], quiet=True)
+
+
+def test_the_hours_of_a_search_grow_with_its_trials(
+    make_config: MakeConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def a_second_each(stages, wanted) -> Estimate:
+        return Estimate({stage.name: 1.0 for stage in wanted if stage.training}, 0, 0)
+
+    monkeypatch.setattr(ablating, "estimate", a_second_each)
+    space = ["tasks.era.epochs=1,4"]
+    said = []
+    for trials in (10, 20):
+        ablate(make_config(), rows=["jigsaw"], vary=space, optuna=trials, dry=True)
+        said.append(capsys.readouterr().out)
+    # One pretraining, two rows of three folds, and three folds a trial.
+    assert "about 37 s" in said[0] and "about 1:07 min" in said[1]
 
 
 def test_a_key_that_does_not_exist_is_told_before_anything_is_trained(make_config: MakeConfig, tmp_path):

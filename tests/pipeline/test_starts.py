@@ -27,6 +27,10 @@ def test_each_start_is_probed_once_with_few_and_with_all_labels(
     assert table[RAW_PIXELS]["ridge.all"] > table[RAW_PIXELS]["ridge.20"]  # the colours tell the target
     assert len(json.loads((result.path / FILE).read_text())) == 3
 
+    for damaged in ("{broken", "[1]", '{"a": {"b": "c"}}'):
+        (result.path / FILE).write_text(damaged)
+        assert probe_starts(workspace, "era", plan, Console(quiet=True)) == table
+
     def refuse(*_: object) -> None:
         raise AssertionError("a finished start was probed again")
 

@@ -6,6 +6,7 @@ from jigstack.pipeline import tuning
 from jigstack.pipeline.ablating import ablate
 from jigstack.pipeline.console import Console
 from jigstack.pipeline.tuning import Space, tune
+from jigstack.training.interrupt import Interrupted
 
 from .conftest import MakeConfig
 
@@ -21,24 +22,39 @@ def test_a_range_or_a_list_says_what_a_key_may_be():
             Space.of(bad)
 
 
-def test_a_search_goes_on_where_it_was_cut_off(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch):
-    config, console = make_config(), Console(quiet=True)
-    real, asked = tuning.run, []
+def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path
+):
+    """The same settings in the same order; the one that was cut off in its own directory."""
+    space, console, real = [Space.of("tasks.era.lr=1e-4..1e-2")], Console(quiet=True), tuning.run
 
-    def run_once_then_stop(*arguments, **options):
-        asked.append(options.get("folds"))
-        if len(asked) == 5:  # in the second trial
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
+    def searched(name: str, stop_at: int | None) -> list[tuple[str, str]]:
+        config = make_config(name=name, runs=str(tmp_path / name))
+        asked: list[tuple[str, str]] = []
 
-    monkeypatch.setattr(tuning, "run", run_once_then_stop)
-    with pytest.raises(KeyboardInterrupt):
-        tune(config, (), "era", [Space.of(EPOCHS)], 3, console)
-    found = tune(config, (), "era", [Space.of(EPOCHS)], 3, console)
-    assert found.trials == 3 and found.overrides[0] in ("tasks.era.epochs=1", "tasks.era.epochs=4")
-    count = len(asked)
-    assert tune(config, (), "era", [Space.of(EPOCHS)], 3, console) == found
-    assert len(asked) == count + 1  # only the winner is looked up again
+        def noted(config, **options):
+            if len(asked) == stop_at:
+                asked.append(("stopped", ""))
+                raise Interrupted
+            [task] = config.tasks.values()
+            asked.append((config.name.split("-")[-1], f"{task.lr} {options.get('folds')}"))
+            return real(config, **options)
+
+        monkeypatch.setattr(tuning, "run", noted)
+        if stop_at is not None:
+            with pytest.raises(Interrupted):
+                tune(config, (), "era", space, 3, console)
+            asked.remove(("stopped", ""))
+            stop_at = None
+        tune(config, (), "era", space, 3, console)
+        return asked
+
+    whole, stopped = searched("whole", None), searched("stopped", 4)  # in the second trial
+    # What was done before the stop is looked up again; after that all is the same.
+    settings = [setting for _, setting in whole]
+    assert [setting for _, setting in stopped] == [*settings[:4], settings[3], *settings[4:]]
+    assert {place for place, _ in stopped[3:6]} == {"1"}
+    assert len({setting for setting in whole if setting[1].endswith("[0]")}) == 3
 
 
 def test_the_winner_is_marked_as_tuned_and_estimated_again_on_the_other_folds(

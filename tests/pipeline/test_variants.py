@@ -86,6 +86,9 @@ def test_unknown_rows_and_heads_are_told_with_the_likely_one(config: Config):
     with pytest.raises(UserError, match=r"--head: expected a trained head \(era, kind\), received 'eras'"):
         chosen_head(config, "eras")
     assert chosen_head(config, None) == "era"
+    without = config.model_copy(update={"tasks": {}})
+    with pytest.raises(UserError, match="received 'era', and the config has none"):
+        chosen_head(without, "era")
 
 
 def test_values_of_a_varied_key_are_split_at_commas_outside_of_brackets():
@@ -94,3 +97,15 @@ def test_values_of_a_varied_key_are_split_at_commas_outside_of_brackets():
     for bad in ("tasks.era.lr", "=1,2", "a=1,,2"):
         with pytest.raises(UserError, match="--vary: expected key=a,b,c"):
             varied(bad)
+
+
+def test_two_files_never_share_a_task(config: Config, tmp_path):
+    paths = []
+    for folder in ("a", "b", "x/y", "x-y"):
+        path = tmp_path / ("long" * 20) / folder / "backbone.safetensors"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        paths.append(str(path))
+    plan = plan_rows(config, "era", paths)
+    assert [plan.config.tasks[row.task].init for row in plan.variants] == ["scratch", *paths]
+    assert all(len(row.task) <= 80 for row in plan.variants)
