@@ -6,9 +6,10 @@
 `step` times whole training steps of a ResNet-18, two views a picture. Ours is `jigstack.training.fit.fit` from a
 store; lightly's is the loop of its documentation (torchvision's network, its heads, loss, transform, a DataLoader over
 decoded Pillow images, SGD), in fp32 as documented and again at this machine's own precision, with each number of
-workers; `pure` is our step with views drawn beforehand. Heads, augmentation, batch and optimiser are the same. Paired
-and interleaved: each round times all ways one after the other, in changing order; the number of workers with the best
-median counts; reported are the medians of the rounds' ratios and their spread.
+workers; `pure` is our step with views drawn beforehand, `joint` one whose views share their batch statistics. Heads,
+augmentation, batch and optimiser are the same. Paired and interleaved: each round times all ways one after the other,
+in changing order; the number of workers with the best median counts; reported are the medians of the rounds' ratios and
+their spread.
 
 `parity` pretrains the same network from the same weights on the same pictures both ways, with the same recipe, and
 classifies the features of the last epoch by their nearest neighbours (k = 20, cosine, T = .1) in grouped folds. The
@@ -114,9 +115,11 @@ def lightly_step(
 # --- step ---
 
 
-def our_training(pictures: Pictures, size: int, chosen: argparse.Namespace, precision: str) -> Iterator[Any]:
+def our_training(
+    pictures: Pictures, size: int, chosen: argparse.Namespace, precision: str, statistics: str = "view"
+) -> Iterator[Any]:
     """Our loop, one epoch of `chosen.steps` steps a `next`."""
-    training, source = begun(pictures, size, chosen, precision)
+    training, source = begun(pictures, size, chosen, precision, statistics)
     return fit(training, source)
 
 
@@ -130,10 +133,11 @@ def pure_training(pictures: Pictures, size: int, chosen: argparse.Namespace, pre
 
 
 def begun(
-    pictures: Pictures, size: int, chosen: argparse.Namespace, precision: str
+    pictures: Pictures, size: int, chosen: argparse.Namespace, precision: str, statistics: str = "view"
 ) -> tuple[Training, StoredImages]:
     """Our pretraining of these pictures before its first step."""
     options = pretext(size, FOREVER, chosen.batch, blur=0.5)
+    options = options.model_copy(update={"options": options.options | {"statistics": statistics}})
     ids = np.asarray(pictures.store.ids)
     machine = machine_of(precision, chosen.threads)
     work = PretrainWork(
@@ -221,6 +225,9 @@ def step_case(size: int, chosen: argparse.Namespace) -> dict[str, Any]:
         for precision in ("own", "fp32"):
             ways[f"ours {precision}"] = timed(our_training(pictures, size, chosen, precision), chosen.clock)
             ways[f"pure {precision}"] = timed(pure_training(pictures, size, chosen, precision), chosen.clock)
+            if precision == "own":
+                joint = our_training(pictures, size, chosen, precision, "joint")
+                ways["joint own"] = timed(joint, chosen.clock)
             for workers in chosen.workers:
                 ways[f"lightly {precision} {workers} workers"] = lightly_training(
                     images, size, chosen, precision, workers
@@ -238,6 +245,7 @@ def step_case(size: int, chosen: argparse.Namespace) -> dict[str, Any]:
         "ours against lightly at our precision": ("ours own", best["own"]),
         "ours against lightly, both fp32": ("ours fp32", best["fp32"]),
         "ours against pure compute": ("ours own", "pure own"),
+        "joint batch statistics against those of each view": ("joint own", "ours own"),
         "ours against pure compute, fp32": ("ours fp32", "pure fp32"),
     }
     pictures_a_round = chosen.steps * chosen.batch
