@@ -560,3 +560,23 @@ def test_a_new_process_gives_the_same_bits(make_config, tmp_path: Path):
     np.testing.assert_array_equal(
         (here.path / "submission.csv").read_bytes(), (path / "submission.csv").read_bytes()
     )
+
+
+@pytest.mark.parametrize("kind", ["simsiam", "dino", "lejepa"])
+def test_joint_embeddings_train_on_grey_pictures_one_a_fold_and_in_a_chain(make_config, kind: str):
+    config = make_config()
+    shared = {"size": 32, "epochs": 1, "batch": 16, "scope": "inductive"}
+    config["pretext"] = [
+        {"name": "first", "kind": "jigsaw", **shared},
+        {"name": "second", "kind": kind, "init": "first", **shared},
+    ]
+    config["data"]["decode"] = {"channels": 1}
+    config["tasks"] = {"era": config["tasks"]["era"] | {"init": "second", "epochs": 1}}
+    path = jigstack.pretrain(config, quiet=True).path
+    plan = pd.read_parquet(path / "folds.parquet")
+    for fold in range(3):
+        folder = path / "pretext" / "second" / f"fold{fold}"
+        card = json.loads((folder / "backbone.json").read_text())
+        assert (card["pretext"]["init"], card["fold"], card["channels"]) == ("first", fold, 1)
+        valid = plan.loc[(plan["fold"] == fold) & (plan["role"] == "valid"), "id"]
+        assert len(valid) and not set(valid) & set(pd.read_parquet(folder / "seen.parquet")["id"])
