@@ -147,7 +147,7 @@ def ablate(
         return None
     judged: list[Judged] = []
     for plan in plans:
-        result = run(plan.config, until="features", smoke=smoke, quiet=quiet, replace=replace)
+        result = run(plan.config, until="features", smoke=smoke, quiet=quiet, replace=replace, report=False)
         judged += judge(plan, result.path, smoke)
     workspace = Workspace(plans[0].config, smoke=smoke)
     probes = probe_starts(workspace, head, plans[0], console)
@@ -289,7 +289,7 @@ def _tuned(
     again = alone(changed, head, tuned.plan.variants[0].label, f"{own}-others", others)
     scratch = plan_rows(base, head, [REFERENCE], folds=others, suffix="ablate-others")
     [winner], [same] = (
-        judge(plan, run(plan.config, until="features", smoke=smoke, quiet=True).path, smoke)
+        judge(plan, run(plan.config, until="features", smoke=smoke, quiet=True, report=False).path, smoke)
         for plan in (again, scratch)
     )
     label = f"{best.variant.label}, folds {' '.join(map(str, others))} alone"

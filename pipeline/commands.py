@@ -67,6 +67,7 @@ def run(
     quiet: bool = False,
     allow_plugins: bool = False,
     until: str = "stack",
+    report: bool = True,
 ) -> RunResult:
     """Pretrain, fine-tune, export features, stack and write the submission; finished stages are not done again.
 
@@ -79,6 +80,7 @@ def run(
         quiet: print only what was asked for.
         allow_plugins: load the plug-ins that the config of a run directory names: only one that you trust.
         until: the last group of stages to do: pretrain, finetune, features or stack.
+        report: with `until="features"`, print what each head is worth by itself.
 
     Raises:
         UserError: the config, the data or the run directory are not as they must be.
@@ -128,7 +130,7 @@ def run(
         if until == "stack":
             result = _finish(work, directory, result)
         else:
-            if until == "features":
+            if until == "features" and report:
                 say_heads(work, judge_heads(work))
             console.say(WROTE[until].format(path=directory.path))
         directory.log("finished", command=until, seconds=round(time.perf_counter() - began, 1))

@@ -137,7 +137,7 @@ def tune(
         trial.set_user_attr("place", place)
         plan, found = planned(settings, place), float("nan")
         for step, fold in enumerate(folds):
-            result = run(plan.config, until="features", folds=[fold], smoke=smoke, quiet=True)
+            result = run(plan.config, until="features", folds=[fold], smoke=smoke, quiet=True, report=False)
             [judged] = judge(plan, result.path, smoke)
             found = judged.score
             trial.report(found, step)
@@ -169,7 +169,7 @@ def tune(
             study.tell(trial, found)
     best = study.best_trial
     plan = planned(best.user_attrs["settings"], best.user_attrs["place"])
-    result = run(plan.config, until="features", smoke=smoke, quiet=True)
+    result = run(plan.config, until="features", smoke=smoke, quiet=True, report=False)
     pruned = len(study.get_trials(states=[TrialState.PRUNED]))
     return Tuned(tuple(best.user_attrs["settings"]), plan, result.path, trials, pruned)
 
