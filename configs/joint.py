@@ -72,7 +72,7 @@ class SimSiamOptions(Options):
     augment: ViewAugment = ViewAugment()
 
 
-class _MultiCrop(Options):
+class MultiCropOptions(Options):
     """Large and small crops of an image."""
 
     local_views: Annotated[int, Field(ge=0, le=10)] = 4
@@ -100,7 +100,7 @@ class _MultiCrop(Options):
             )
 
 
-class DinoOptions(_MultiCrop):
+class DinoOptions(MultiCropOptions):
     """DINO: a student that sees all crops answers as its slowly following average does to the large ones."""
 
     outputs: Width = 1024
@@ -124,7 +124,7 @@ class DinoOptions(_MultiCrop):
         return self
 
 
-class LejepaOptions(_MultiCrop):
+class LejepaOptions(MultiCropOptions):
     """LeJEPA: the views of an image lie close together, all images in a Gaussian cloud."""
 
     views: Annotated[int, Field(ge=2, le=4)] = 2

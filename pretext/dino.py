@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..backbones.timm_backbone import TimmBackbone
 from ..configs.joint import DinoOptions
 from .health import spread
-from .view_sets import agreement, draw_views, each_view, view_sheet
+from .view_sets import agreement, draw_crops, each_view, view_sheet
 
 GLOBAL_VIEWS = 2
 _INITIAL_STD = 0.02
@@ -73,9 +73,8 @@ class Dino(nn.Module):
     def __init__(self, backbone: TimmBackbone, options: DinoOptions, size: int) -> None:
         super().__init__()
         self.backbone, self.options, self.size = backbone, options, size
-        self.local_size = options.local_pixels(size)
         if options.local_views:
-            backbone.probe(self.local_size)
+            backbone.probe(options.local_pixels(size))
         self.head = Prototypes(backbone.dim, options.hidden, options.bottleneck, options.outputs)
         self.exported, self.teacher_head = copy.deepcopy(backbone), copy.deepcopy(self.head)
         for module in (self.exported, self.teacher_head):
@@ -108,13 +107,7 @@ class Dino(nn.Module):
         Returns:
             `views` (2, B, C, size, size) and, if there are small crops, `locals` (L, B, C, s, s), float32, normalised.
         """
-        options, backbone = self.options, self.backbone
-        views = {"views": draw_views(batch, options.augment, self.size, GLOBAL_VIEWS, backbone, generator)}
-        if options.local_views:
-            views["locals"] = draw_views(
-                batch, options.local_augment, self.local_size, options.local_views, backbone, generator
-            )
-        return views
+        return draw_crops(batch, self.options, self.size, GLOBAL_VIEWS, self.backbone, generator)
 
     def forward(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Ask student and teacher.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..backbones.timm_backbone import TimmBackbone
 from ..configs.joint import LejepaOptions
 from .health import spread
-from .view_sets import agreement, draw_views, each_view, gauge, view_sheet
+from .view_sets import agreement, draw_crops, each_view, gauge, view_sheet
 
 
 class Lejepa(nn.Module):
@@ -32,9 +32,8 @@ class Lejepa(nn.Module):
     def __init__(self, backbone: TimmBackbone, options: LejepaOptions, size: int) -> None:
         super().__init__()
         self.backbone, self.options, self.size = backbone, options, size
-        self.local_size = options.local_pixels(size)
         if options.local_views:
-            backbone.probe(self.local_size)
+            backbone.probe(options.local_pixels(size))
         hidden = options.hidden
         self.projector = ProjectionHead(
             [
@@ -55,13 +54,7 @@ class Lejepa(nn.Module):
         Returns:
             `views` (G, B, C, size, size) and, if there are small crops, `locals` (L, B, C, s, s), float32, normalised.
         """
-        options, backbone = self.options, self.backbone
-        views = {"views": draw_views(batch, options.augment, self.size, options.views, backbone, generator)}
-        if options.local_views:
-            views["locals"] = draw_views(
-                batch, options.local_augment, self.local_size, options.local_views, backbone, generator
-            )
-        return views
+        return draw_crops(batch, self.options, self.size, self.options.views, self.backbone, generator)
 
     def forward(self, views: Mapping[str, Tensor]) -> Tensor:
         """Embed and project.

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..backbones.timm_backbone import TimmBackbone
-from ..configs.joint import ViewAugment
+from ..configs.joint import MultiCropOptions, ViewAugment
 from ..training.random_views import random_view
 from .sheet import PREVIEWED, as_pixels
 
@@ -36,6 +36,34 @@ def draw_views(
     """
     views = [random_view(batch, augment, size, generator) for _ in range(count)]
     return backbone.normalise_(torch.stack(views))
+
+
+def draw_crops(
+    batch: Tensor,
+    options: MultiCropOptions,
+    size: int,
+    count: int,
+    backbone: TimmBackbone,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Draw large and small crops of every image.
+
+    Args:
+        batch: (B, C, H, W) uint8.
+        options: how, and how many small ones, L.
+        size: side of a large crop, pixels.
+        count: G, large crops of each image.
+        backbone: knows the mean and the standard deviation of the pixels.
+        generator: every draw comes from it.
+
+    Returns:
+        `views` (G, B, C, size, size) and, if there are small crops, `locals` (L, B, C, s, s), float32, normalised.
+    """
+    crops = {"views": draw_views(batch, options.augment, size, count, backbone, generator)}
+    if options.local_views:
+        small, several = options.local_pixels(size), options.local_views
+        crops["locals"] = draw_views(batch, options.local_augment, small, several, backbone, generator)
+    return crops
 
 
 def each_view(network: Callable[[Tensor], Tensor], views: Tensor, *, joint: bool) -> Tensor:
