@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-CACHED = 1 << 18
-"""Numbers of a part: a megabyte of float32."""
+CACHED = 1 << 20
+"""Bytes of a part."""
 
 
 def in_parts(work: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
@@ -34,4 +34,4 @@ def part_size(images: Tensor) -> int:
     """How many samples of (B, ...) to work on at a time, at least one."""
     if images.device.type != "cpu":
         return max(1, len(images))
-    return max(1, CACHED // max(1, images[:1].numel()))
+    return max(1, CACHED // max(1, images[:1].nbytes))

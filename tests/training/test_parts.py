@@ -5,7 +5,7 @@ from jigstack.training.parts import CACHED, in_parts
 
 
 def test_parts_are_joined_in_order_with_their_own_parameters():
-    images, factors = torch.arange(7.0)[:, None].expand(7, CACHED // 2), torch.arange(7.0) + 1
+    images, factors = torch.arange(7.0)[:, None].expand(7, CACHED // 8), torch.arange(7.0) + 1
     seen: list[int] = []
 
     def work(part: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
@@ -17,7 +17,7 @@ def test_parts_are_joined_in_order_with_their_own_parameters():
 
 
 def test_a_sample_that_is_larger_than_a_part_is_done_alone():
-    images = torch.rand(3, CACHED + 1, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(3, CACHED // 4 + 1, generator=torch.Generator().manual_seed(0))
     seen: list[int] = []
 
     def work(part: torch.Tensor) -> torch.Tensor:
