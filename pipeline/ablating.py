@@ -18,7 +18,7 @@ from .judging import Judged, judge, paired_gain
 from .ladders import aligned
 from .manifest import Manifest
 from .stages import Stages
-from .starts import RAW_PIXELS, ProbeTable, probe_starts
+from .starts import PROBES, RAW_PIXELS, probe_starts
 from .tuning import Space, Tuned, tune
 from .variants import REFERENCE, Plan, alone, chosen_head, first_folds, plan_rows, varied
 from .workspace import Workspace
@@ -145,18 +145,29 @@ def ablate(
         _say_cost(console, plans, trial, spaces, optuna, smoke)
     if dry:
         return None
+    workspace = Workspace(plans[0].config, smoke=smoke)
+    scores = workspace.run_path / PROBES
     judged: list[Judged] = []
+    probes: list[dict[str, float]] = []
+    pixels: dict[str, float] = {}
     for plan in plans:
         result = run(plan.config, until="features", smoke=smoke, quiet=quiet, replace=replace, report=False)
         judged += judge(plan, result.path, smoke)
-    workspace = Workspace(plans[0].config, smoke=smoke)
-    probes = probe_starts(workspace, head, plans[0], console)
-    rows_found = list(_compare(head, judged, probes, workspace))
+        own = Workspace(plan.config, smoke=smoke)
+        table = probe_starts(own, head, plan, scores, console, pixels=plan is plans[0])
+        pixels = table.get(RAW_PIXELS, pixels)
+        probes += [table.get(variant.init, {}) for variant in plan.variants]
+    rows_found = list(_compare(head, judged, probes, pixels, workspace))
     if optuna:
         tuned = tune(
             config, overrides, head, spaces, optuna, console, smoke=smoke, allow_plugins=allow_plugins
         )
-        rows_found += _tuned(base, config, overrides, head, tuned, judged[0], workspace, smoke, allow_plugins)
+        own = Workspace(tuned.plan.config, smoke=smoke)
+        table = probe_starts(own, head, tuned.plan, scores, console)
+        probed = table.get(tuned.plan.variants[0].init, {})
+        rows_found += _tuned(
+            base, config, overrides, head, tuned, judged[0], probed, workspace, smoke, allow_plugins
+        )
     first = judged[0]
     greater = first.metric.greater_is_better
     sentence = _sentence(head, first.measure, rows_found)
@@ -240,12 +251,17 @@ def _cost(plan: Plan, smoke: bool) -> dict[str, tuple[str, float]]:
     return {stage.key: (stage.name, cost[stage.name]) for stage in missing if stage.name in cost}
 
 
-def _compare(head: str, judged: Sequence[Judged], probes: ProbeTable, workspace: Workspace) -> Iterator[Row]:
+def _compare(
+    head: str,
+    judged: Sequence[Judged],
+    probes: Sequence[dict[str, float]],
+    pixels: dict[str, float],
+    workspace: Workspace,
+) -> Iterator[Row]:
     """Raw pixels, the reference, and every other row paired with it."""
-    if RAW_PIXELS in probes:
-        yield Row(RAW_PIXELS, None, None, None, None, {}, probes[RAW_PIXELS], 0.0)
-    for each in judged:
-        own = probes.get(each.variant.init, {}) if each.path == judged[0].path else {}
+    if pixels:
+        yield Row(RAW_PIXELS, None, None, None, None, {}, pixels, 0.0)
+    for each, own in zip(judged, probes, strict=True):
         yield _row(head, each, None if each is judged[0] else judged[0], own, workspace)
 
 
@@ -274,13 +290,14 @@ def _tuned(
     head: str,
     tuned: Tuned,
     reference: Judged,
+    probes: dict[str, float],
     workspace: Workspace,
     smoke: bool,
     allow_plugins: bool,
 ) -> Iterator[Row]:
     """The best setting of a search: on the folds that chose it, and on the others against the same reference."""
     [best] = judge(tuned.plan, tuned.path, smoke)
-    yield _row(head, best, reference, {}, workspace, tuned=True)
+    yield _row(head, best, reference, probes, workspace, tuned=True)
     others = [fold for fold in range(workspace.plan.n) if fold not in first_folds(base)]
     if not others:
         return
@@ -293,35 +310,38 @@ def _tuned(
         for plan in (again, scratch)
     )
     label = f"{best.variant.label}, folds {' '.join(map(str, others))} alone"
-    yield _row(head, winner, same, {}, workspace, label=label)
+    yield _row(head, winner, same, probes, workspace, label=label)
 
 
 def _sentence(head: str, measure: str, rows: Sequence[Row]) -> str:
     """Which row won, by how much, and whether the probes would have chosen otherwise."""
     reference = next(row for row in rows if row.score is not None)
-    paired = [row for row in rows if row.gain is not None and not row.tuned]
-    paired = [
-        row for row in paired if set(row.folds) == set(paired[0].folds)
-    ]  # not those of other folds alone
-    if not paired:
+    compared = [
+        (row.gain, row.low, row.high, row)
+        for row in rows
+        if row.gain is not None and row.low is not None and row.high is not None and not row.tuned
+    ]
+    compared = [
+        each for each in compared if set(each[3].folds) == set(compared[0][3].folds)
+    ]  # of the same rows
+    if not compared:
         return f"Only {reference.label} was trained: nothing to compare."
-    best = max(paired, key=lambda row: row.gain or 0.0)
-    assert best.gain is not None and best.low is not None and best.high is not None
-    where = f"{best.gain:+.4f} {measure} (interval {best.low:+.4f} to {best.high:+.4f})"
-    if best.low > 0:
+    gain, low, high, best = max(compared, key=lambda each: each[0])
+    where = f"{gain:+.4f} {measure} (interval {low:+.4f} to {high:+.4f})"
+    if low > 0:
         said = f"{best.label} was worth it: better than {reference.label} by {where} for {head}"
-    elif best.high < 0:
+    elif high < 0:
         said = f"Nothing was worth it: the best, {best.label}, is worse than {reference.label}: {where} for {head}"
     else:
         said = f"No difference beyond noise: {best.label}, the best, is at {where} of {reference.label} for {head}"
     cost = f", for {best.minutes:.1f} minutes of pretraining" if best.minutes else ""
     name = "ridge.all"
-    probed = [row for row in [reference, *paired] if name in row.probes]
+    probed = [row for row in [reference, *(each[3] for each in compared)] if name in row.probes]
     if len(probed) < 2 or best not in probed:
         return f"{said}{cost}."
     favourite = max(probed, key=lambda row: row.probes[name])
-    winner = best if (best.gain or 0.0) > 0 else reference
-    if favourite.label == winner.label:
+    winner = best if gain > 0 else reference
+    if winner.probes.get(name) == favourite.probes[name]:  # settings of a head share their start
         return f"{said}{cost}. The ridge probe agrees."
     return (
         f"{said}{cost}. The ridge probe would have chosen {favourite.label}: believe the fine-tuned score, since that "

@@ -22,9 +22,9 @@ WATCHED = {"collapse", "snapshot"}
 """Options of a pretext that change no weights: the last epoch's are the same with another watch."""
 # A change of the code that changes a stage's results raises its number.
 CODE = {
-    "pretrain": 1,
+    "pretrain": 2,
     "probe": 1,
-    "finetune": 1,
+    "finetune": 2,
     "predict": 2,
     "embed": 1,
     "frozen": 1,

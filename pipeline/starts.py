@@ -1,6 +1,6 @@
 """Frozen features of every start of an ablation, probed with few and with all labels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..pretext.probes import pixel_features, probe
 from ..pretext.probing import ProbeRows, embed_first, first_pictures, probe_rows
 from ..training.randomness import reseed_global
 from .console import Console
-from .stages import Stages, checkpoint_of
+from .stages import Stages, checkpoint_file, checkpoint_of, file_digest
 from .variants import Plan
 from .workspace import Workspace
 
@@ -22,30 +22,33 @@ LABELS: tuple[int | None, ...] = (100, 500, None)
 """Rows to learn from; None: all."""
 DRAWS = 5
 """Draws of so few rows, whose scores are averaged."""
-FILE = "ablation.probes.json"
+PROBES = "ablation.probes.json"
 ProbeTable = Mapping[str, dict[str, float]]
 
 
-def probe_starts(workspace: Workspace, head: str, plan: Plan, console: Console) -> ProbeTable:
-    """Probe raw pixels and the backbone behind every start, as it is before fine-tuning.
+def probe_starts(
+    workspace: Workspace, head: str, plan: Plan, path: Path, console: Console, *, pixels: bool = False
+) -> ProbeTable:
+    """Probe the backbone behind every start, as it is before fine-tuning.
 
     A ridge with 100, 500 and all labelled rows, and the nearest neighbours with all, out of fold on the plan of the
     run. Of an inductive pretext fold k is scored with the checkpoint that has not seen it, and the scores are averaged.
-    Finished ones are read from a file beside the table.
 
     Args:
-        workspace: of the ablation's own config.
+        workspace: of the plan's config.
         head: the user's name of the head.
         plan: its rows.
+        path: a file of finished scores, of any number of plans; those are read from it.
         console: told how far it is.
+        pixels: probe the raw pixels too.
 
     Returns:
         start -> {`ridge.100`, `ridge.500`, `ridge.all`, `knn.all`: score}; higher is better.
     """
-    stages, path = Stages(workspace), workspace.run_path / FILE
-    known = _known(path, console)
+    stages, known = Stages(workspace), _known(path, console)
     first = plan.variants[0].task
-    starts = list(dict.fromkeys([RAW_PIXELS, *(variant.init for variant in plan.variants)]))
+    starts = [RAW_PIXELS] if pixels else []
+    starts += dict.fromkeys(variant.init for variant in plan.variants)
     table: dict[str, dict[str, float]] = {}
     for number, start in enumerate(starts):
         key = _key(workspace, stages, start, first)
@@ -76,11 +79,13 @@ def _key(workspace: Workspace, stages: Stages, start: str, task: str) -> str:
     """Names what the scores of a start depend on."""
     behind = [stage.key for stage in stages.pretrain if stage.job.name == start]
     options = workspace.config.tasks[task]
-    file = "" if behind or not Path(start).exists() else str(Path(start).stat().st_mtime_ns)
+    file = file_digest(checkpoint_file(start)) if not behind and Path(start).exists() else ""
+    pictures = workspace.images_digest(workspace.train.ids)
     section = workspace.config.backbones[options.backbone].model_dump(mode="json")
     labels = workspace.labels_digest(options.columns)
     probing = workspace.config.probe.model_dump(mode="json")
-    parts = [start, behind, file, section, options.size, labels, workspace.plan.hash, workspace.config.seed]
+    machine = [workspace.config.seed, workspace.machine.precision]
+    parts = [start, behind, file, section, options.size, pictures, labels, workspace.plan.hash, *machine]
     return digest([*parts, probing, LABELS, DRAWS])
 
 
@@ -116,9 +121,11 @@ def _probe(workspace: Workspace, head: str, start: str, task: str) -> dict[str, 
 def _scores(rows: ProbeRows, head: str, features: torch.Tensor, seed: int) -> dict[str, float]:
     kind, values = rows.targets[head]
     scored = None if rows.scored is None else [rows.scored]
-    score: Callable[..., Any] = lambda **few: dict(  # noqa: E731
-        probe(features, values, kind, rows.folds, groups=rows.groups, scored=scored, k=rows.neighbours, **few)
-    )
+
+    def score(**few: Any) -> dict[str, float]:
+        shared: dict[str, Any] = {"groups": rows.groups, "scored": scored, "k": rows.neighbours}
+        return dict(probe(features, values, kind, rows.folds, **shared, **few))
+
     found: dict[str, float] = {}
     for labels in LABELS:
         if labels is None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ..configs import Config, load_config
 from ..configs.errors import UserError
 from ..datasets.files import digest
+from ..scoring.metrics import METRICS
 from .commands import run
 from .console import Console
 from .judging import judge
 from .variants import Plan, alone, first_folds, varied
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import optuna
@@ -76,14 +78,11 @@ class Tuned:
         overrides: `key=value` texts.
         plan: the run that scored best.
         path: its directory.
-        trials, pruned: how many were tried, and how many of them ended early.
     """
 
     overrides: tuple[str, ...]
     plan: Plan
     path: Path
-    trials: int
-    pruned: int
 
 
 def tune(
@@ -150,9 +149,8 @@ def tune(
         return found
 
     study = _study(journal, name, base, head)
-    for cut_off in study.get_trials(
-        states=[TrialState.RUNNING]
-    ):  # stopped or killed: its own directory goes on
+    # Stopped or killed ones go on in their own directories.
+    for cut_off in study.get_trials(states=[TrialState.RUNNING]):
         study.tell(cut_off.number, state=TrialState.FAIL)
         place = cut_off.user_attrs.get("place", cut_off.number)
         study.enqueue_trial(cut_off.params, user_attrs={"place": place})
@@ -170,17 +168,13 @@ def tune(
     best = study.best_trial
     plan = planned(best.user_attrs["settings"], best.user_attrs["place"])
     result = run(plan.config, until="features", smoke=smoke, quiet=True, report=False)
-    pruned = len(study.get_trials(states=[TrialState.PRUNED]))
-    return Tuned(tuple(best.user_attrs["settings"]), plan, result.path, trials, pruned)
+    return Tuned(tuple(best.user_attrs["settings"]), plan, result.path)
 
 
 def _study(journal: Path, name: str, base: Config, head: str) -> "optuna.Study":
     """The search of this name in the journal, begun if it is not there."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
-
-    from ..scoring.metrics import METRICS
-    from .workspace import Workspace
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -62,6 +62,13 @@ def test_a_varied_key_gives_a_row_for_each_value_after_its_hours(
         "tasks.era.epochs=3",
     ]
     assert len({row.score for row in found.rows[1:]}) == 4
+    # Settings of the head share their start with what was configured.
+    assert found.rows[2].probes["ridge.all"] != found.rows[1].probes["ridge.all"]
+    assert found.rows[2].probes == found.rows[3].probes == found.rows[4].probes
+
+    wider = ablate(config, rows=["scratch"], vary=["pretext.jig.options.gap=0"], quiet=True)
+    assert wider is not None and wider.rows[3].probes.keys() == found.rows[2].probes.keys()
+    assert wider.rows[3].probes != found.rows[2].probes
 
     other = ablate(config, rows=["scratch"], vary=["tasks.era.epochs=3,2"], quiet=True)
     assert other is not None  # neither refused nor mixed up with the values of before

@@ -7,7 +7,7 @@ from jigstack.configs import load_config
 from jigstack.pipeline import starts
 from jigstack.pipeline.commands import pretrain
 from jigstack.pipeline.console import Console
-from jigstack.pipeline.starts import FILE, RAW_PIXELS, probe_starts
+from jigstack.pipeline.starts import PROBES, RAW_PIXELS, probe_starts
 from jigstack.pipeline.variants import plan_rows
 from jigstack.pipeline.workspace import Workspace
 
@@ -20,22 +20,26 @@ def test_each_start_is_probed_once_with_few_and_with_all_labels(
     monkeypatch.setattr(starts, "LABELS", (20, None))
     plan = plan_rows(load_config(make_config()), "era", ["jig"])
     result = pretrain(plan.config, quiet=True)
-    workspace = Workspace(plan.config)
-    table = probe_starts(workspace, "era", plan, Console(quiet=True))
+    workspace, path = Workspace(plan.config), result.path / PROBES
+
+    def again() -> starts.ProbeTable:
+        return probe_starts(workspace, "era", plan, path, Console(quiet=True), pixels=True)
+
+    table = again()
     assert list(table) == [RAW_PIXELS, "scratch", "jig"]
     assert all(set(scores) == {"ridge.20", "ridge.all", "knn.all"} for scores in table.values())
     assert table[RAW_PIXELS]["ridge.all"] > table[RAW_PIXELS]["ridge.20"]  # the colours tell the target
-    assert len(json.loads((result.path / FILE).read_text())) == 3
+    assert len(json.loads(path.read_text())) == 3
 
     for damaged in ("{broken", "[1]", '{"a": {"b": "c"}}'):
-        (result.path / FILE).write_text(damaged)
-        assert probe_starts(workspace, "era", plan, Console(quiet=True)) == table
+        path.write_text(damaged)
+        assert again() == table
 
     def refuse(*_: object) -> None:
         raise AssertionError("a finished start was probed again")
 
     monkeypatch.setattr(starts, "_probe", refuse)
-    assert probe_starts(workspace, "era", plan, Console(quiet=True)) == table
+    assert again() == table
 
 
 def test_an_inductive_pretext_is_probed_fold_by_fold_with_what_has_not_seen_it(
@@ -44,7 +48,7 @@ def test_an_inductive_pretext_is_probed_fold_by_fold_with_what_has_not_seen_it(
     values = make_config()
     values["pretext"][0] |= {"scope": "inductive", "epochs": 1}
     plan = plan_rows(load_config(values), "era", ["jig"])
-    pretrain(plan.config, quiet=True)
+    path = pretrain(plan.config, quiet=True).path / PROBES
     asked: list[tuple[str, int | None]] = []
     real = starts.checkpoint_of
 
@@ -53,6 +57,6 @@ def test_an_inductive_pretext_is_probed_fold_by_fold_with_what_has_not_seen_it(
         return real(workspace, run, init, fold)
 
     monkeypatch.setattr(starts, "checkpoint_of", note)
-    table = probe_starts(Workspace(plan.config), "era", plan, Console(quiet=True))
+    table = probe_starts(Workspace(plan.config), "era", plan, path, Console(quiet=True))
     assert asked == [("scratch", None), ("jig", 0), ("jig", 1), ("jig", 2)]
     assert set(table["jig"]) == {"ridge.all", "knn.all"}
