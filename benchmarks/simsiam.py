@@ -14,6 +14,7 @@ their spread.
 `parity` pretrains the same network from the same weights on the same pictures both ways, with the same recipe, and
 classifies the features of the last epoch by their nearest neighbours (k = 20, cosine, T = .1) in grouped folds. The
 folder is that of a table with pictures; the default names are those of the Open Clip Art set of docs/benchmarks.md.
+`--joint` trains ours a second time with batch statistics of all views together.
 """
 
 import argparse
@@ -136,8 +137,7 @@ def begun(
     pictures: Pictures, size: int, chosen: argparse.Namespace, precision: str, statistics: str = "view"
 ) -> tuple[Training, StoredImages]:
     """Our pretraining of these pictures before its first step."""
-    options = pretext(size, FOREVER, chosen.batch, blur=0.5)
-    options = options.model_copy(update={"options": options.options | {"statistics": statistics}})
+    options = pretext(size, FOREVER, chosen.batch, 0.5, statistics)
     ids = np.asarray(pictures.store.ids)
     machine = machine_of(precision, chosen.threads)
     work = PretrainWork(
@@ -146,11 +146,12 @@ def begun(
     return begin(work), StoredImages(pictures, ids)
 
 
-def pretext(size: int, epochs: int, batch: int, blur: float) -> Pretext:
+def pretext(size: int, epochs: int, batch: int, blur: float, statistics: str = "view") -> Pretext:
     """SimSiam with heads, augmentation and recipe as lightly's side has them."""
     options = {
         "width": WIDTH,
         "layers": 3,
+        "statistics": statistics,
         "steady_predictor": False,
         "augment": {"blur": {"p": blur}},
     }
@@ -346,8 +347,11 @@ def parity(chosen: argparse.Namespace) -> None:
     ids = np.sort(np.concatenate([workspace.train.ids, workspace.test.ids]))
     ids = ids[pictures.readable(ids)][: chosen.limit]
     judge = partial(neighbours_accuracy, workspace, pictures, chosen.column)
+    sides = {"ours": our_parity, "lightly": lightly_parity}
+    if chosen.joint:
+        sides["joint"] = partial(our_parity, statistics="joint")
     for seed in range(chosen.seeds):
-        for side, train in (("ours", our_parity), ("lightly", lightly_parity)):
+        for side, train in sides.items():
             name = f"{side} {seed}"
             if name in found["runs"]:
                 continue
@@ -358,14 +362,15 @@ def parity(chosen: argparse.Namespace) -> None:
             print(
                 f"{name}: kNN accuracy {shown} %; {epochs[-1]['seconds']:.0f} s of {chosen.clock}", flush=True
             )
-    say_parity(found["runs"], chosen.seeds)
+    for side in list(sides)[1:]:
+        say_parity(found["runs"], chosen.seeds, side)
 
 
-def say_parity(runs: Mapping[str, list[dict[str, float]]], seeds: int) -> None:
-    """Differences of the last epoch, and the seconds both need for the same accuracy."""
+def say_parity(runs: Mapping[str, list[dict[str, float]]], seeds: int, other: str) -> None:
+    """Differences of ours to another in the last epoch, and the seconds both need for the same accuracy."""
     differences = []
     for seed in range(seeds):
-        ours, theirs = runs[f"ours {seed}"], runs[f"lightly {seed}"]
+        ours, theirs = runs[f"ours {seed}"], runs[f"{other} {seed}"]
         differences.append(100 * (ours[-1]["accuracy"] - theirs[-1]["accuracy"]))
         goal = min(max(each["accuracy"] for each in side) for side in (ours, theirs))
         first, second = (seconds_to(side, goal) for side in (ours, theirs))
@@ -383,19 +388,30 @@ def seconds_to(epochs: Sequence[Mapping[str, float]], goal: float) -> float:
 
 
 def started(
-    chosen: argparse.Namespace, pictures: Pictures, ids: np.ndarray, seed: int, machine: Machine
+    chosen: argparse.Namespace,
+    pictures: Pictures,
+    ids: np.ndarray,
+    seed: int,
+    machine: Machine,
+    statistics: str = "view",
 ) -> Training:
-    """The pretraining before its first step: both sides take its weights."""
-    options = pretext(chosen.size, chosen.epochs, chosen.batch, 0.0)
+    """The pretraining before its first step: all sides take its weights."""
+    options = pretext(chosen.size, chosen.epochs, chosen.batch, 0.0, statistics)
     backbone = Backbone(kind="timm", name="resnet18")
     return begin(PretrainWork(options, ids, pictures, backbone, None, None, machine, seed))
 
 
 def our_parity(
-    chosen: argparse.Namespace, pictures: Pictures, ids: np.ndarray, seed: int, judge: Judge
+    chosen: argparse.Namespace,
+    pictures: Pictures,
+    ids: np.ndarray,
+    seed: int,
+    judge: Judge,
+    statistics: str = "view",
 ) -> Iterator[dict[str, float]]:
     """Our pretraining, judged before it and after each epoch."""
-    training = started(chosen, pictures, ids, seed, machine_of("own", chosen.threads))
+    machine = machine_of("own", chosen.threads)
+    training = started(chosen, pictures, ids, seed, machine, statistics)
     epochs = timed(fit(training, StoredImages(pictures, ids)), chosen.clock)
     yield from judged(training.method, epochs, chosen.epochs, judge)
 
@@ -509,6 +525,7 @@ def main() -> None:
     same.add_argument("--images", default="images/{object_id}.png", help="where the pictures lie")
     same.add_argument("--column", default="cls", help="the column of classes")
     same.add_argument("--group", default="series_id", help="the column whose rows stay in one fold")
+    same.add_argument("--joint", action="store_true", help="ours again, with joint batch statistics")
     same.add_argument(
         "--lightly-precision", choices=["fp32", "own"], default="fp32", help="fp32: as documented"
     )
