@@ -42,7 +42,7 @@ def save_backbone(
     if clash := sorted(own.keys() & card.keys()):
         raise ValueError(f"card: expected keys beside the network's own, received {name_some(clash)}; rename")
     folder = Path(folder)
-    state = backbone.net.state_dict() if weights is None else weights
+    state = backbone.core.state_dict() if weights is None else weights
     # safetensors stores rows in order: channels-last weights are laid out anew. Keys are timm's own.
     tensors = {key: value.detach().contiguous().cpu() for key, value in state.items()}
     with atomic(folder / WEIGHTS) as temporary:
@@ -96,7 +96,7 @@ def load_weights(backbone: TimmBackbone, file: str | PathLike[str]) -> None:
         tensors = load_file(file)
     except SafetensorError as error:
         raise ValueError(f"{file}: expected a safetensors file, received something else ({error})") from error
-    state = backbone.net.state_dict()
+    state = backbone.core.state_dict()
     differ = [
         f"{key} (file {tuple(tensors[key].shape)}, network {tuple(value.shape)})"
         for key, value in state.items()
@@ -113,8 +113,8 @@ def load_weights(backbone: TimmBackbone, file: str | PathLike[str]) -> None:
             f"weights {file}: expected the keys of {backbone.name!r} at size {backbone.size}, received "
             f"{'; '.join(found)}. Use the model, options and size that the file was saved with"
         )
-    refuse_not_finite(file, backbone.net, tensors)
-    backbone.net.load_state_dict(tensors)
+    refuse_not_finite(file, backbone.core, tensors)
+    backbone.core.load_state_dict(tensors)
 
 
 def read_card(path: str | PathLike[str]) -> dict[str, Any] | None:

@@ -46,6 +46,7 @@ class TimmBackbone(nn.Module):
         mean, std: C values each, of pixels in 0..1: those of the pretrained model for 3 channels, else .5
             and .25.
         net: the timm model.
+        modality: `image`.
 
     Raises:
         ValueError: the name is unknown, an option is unknown or reserved, or the model cannot take the input.
@@ -54,6 +55,8 @@ class TimmBackbone(nn.Module):
         >>> TimmBackbone("test_resnet", channels=3, size=32).dim
         96
     """
+
+    modality = "image"
 
     def __init__(
         self,
@@ -138,6 +141,11 @@ class TimmBackbone(nn.Module):
                 "remove global_pool from its options or choose another model"
             )
         return features.shape[1]
+
+    @property
+    def core(self) -> nn.Module:
+        """The module whose state a checkpoint holds: its keys are timm's own."""
+        return self.net
 
     def example(self) -> Tensor:
         """(1, C, size, size) zeros on the network's device: an input that it takes."""

@@ -28,7 +28,7 @@ from jigstack.datasets.images import ImageStore, build_store
 from jigstack.datasets.pictures import Pictures
 from jigstack.datasets.targets import OnehotTarget, RegressionTarget
 from jigstack.pretext.jigsaw import Jigsaw
-from jigstack.pretext.pretrain import StoredImages
+from jigstack.pretext.pretrain import StoredInputs
 from jigstack.training.augment import augment_images
 from jigstack.training.device import Machine
 from jigstack.training.fit import FitOptions, Training, fit, to_device
@@ -116,7 +116,7 @@ def batches(scale: Scale) -> dict[str, Any]:
     """What each of the two methods takes, on the CPU."""
     images = pictures(BATCH, round(1.3 * scale.size))
     targets = {"year": torch.linspace(-1, 1, BATCH)[:, None], "style": torch.eye(2).repeat(BATCH // 2, 1)}
-    return {"jigsaw": images, "heads": {"images": images, "targets": targets}}
+    return {"jigsaw": images, "heads": {"inputs": images, "targets": targets}}
 
 
 def check_methods(device: str, scale: Scale) -> Iterator[Check]:
@@ -266,7 +266,7 @@ def check_prediction(device: str, store: ImageStore, scale: Scale) -> Iterator[C
 def throughput(device: str, store: ImageStore, scale: Scale, precision: Any, batch: int) -> dict[str, float]:
     """Images a second of jigsaw steps and of prediction in eight views (images, not views)."""
     machine = Machine(device, precision, precision == "bf16", torch.get_num_threads())
-    source = StoredImages(Pictures(store), store.ids, machine)
+    source = StoredInputs(Pictures(store), store.ids, machine)
     batch = min(batch, len(source))
     epochs = -(-(scale.steps + 3) // (len(source) // batch))
     training, marks = begin(jigsaw(scale), machine, epochs, batch), []

@@ -37,7 +37,7 @@ from jigstack.datasets.images import ImageStore
 from jigstack.datasets.pictures import Pictures
 from jigstack.datasets.targets import RegressionTarget
 from jigstack.pretext.jigsaw import Jigsaw
-from jigstack.pretext.pretrain import StoredImages
+from jigstack.pretext.pretrain import StoredInputs
 from jigstack.training.device import TABLE, Machine, capability
 from jigstack.training.fit import FitOptions, Training, fit
 from jigstack.training.optimiser import parameter_groups
@@ -104,7 +104,7 @@ def pretrain_slice(store: ImageStore, point: dict[str, Any], machine: Machine) -
         marks.append(time.perf_counter())
         return len(marks) > point["steps"]
 
-    for _ in fit(training, StoredImages(Pictures(store), store.ids, machine), stop):
+    for _ in fit(training, StoredInputs(Pictures(store), store.ids, machine), stop):
         pass
     return np.diff(marks).tolist()
 

@@ -39,7 +39,7 @@ from jigstack.datasets.files import read_json, write_json
 from jigstack.datasets.images import build_store
 from jigstack.datasets.pictures import Pictures
 from jigstack.pipeline.workspace import Workspace
-from jigstack.pretext.pretrain import PretrainWork, StoredImages, begin
+from jigstack.pretext.pretrain import PretrainWork, StoredInputs, begin
 from jigstack.pretext.probes import probe
 from jigstack.training.augment import resize
 from jigstack.training.device import TABLE, Machine, capability
@@ -135,7 +135,7 @@ def pure_training(pictures: Pictures, size: int, chosen: argparse.Namespace, pre
 
 def begun(
     pictures: Pictures, size: int, chosen: argparse.Namespace, precision: str, statistics: str = "view"
-) -> tuple[Training, StoredImages]:
+) -> tuple[Training, StoredInputs]:
     """Our pretraining of these pictures before its first step."""
     options = pretext(size, FOREVER, chosen.batch, 0.5, statistics)
     ids = np.asarray(pictures.store.ids)
@@ -143,7 +143,7 @@ def begun(
     work = PretrainWork(
         options, ids, pictures, Backbone(kind="timm", name="resnet18"), None, None, machine, 0
     )
-    return begin(work), StoredImages(pictures, ids)
+    return begin(work), StoredInputs(pictures, ids)
 
 
 def pretext(size: int, epochs: int, batch: int, blur: float, statistics: str = "view") -> Pretext:
@@ -412,7 +412,7 @@ def our_parity(
     """Our pretraining, judged before it and after each epoch."""
     machine = machine_of("own", chosen.threads)
     training = started(chosen, pictures, ids, seed, machine, statistics)
-    epochs = timed(fit(training, StoredImages(pictures, ids)), chosen.clock)
+    epochs = timed(fit(training, StoredInputs(pictures, ids)), chosen.clock)
     yield from judged(training.method, epochs, chosen.epochs, judge)
 
 

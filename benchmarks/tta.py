@@ -35,7 +35,7 @@ from jigstack.configs.schema import Decode
 from jigstack.datasets.images import ImageStore, build_store
 from jigstack.datasets.pictures import Pictures
 from jigstack.pretext.jigsaw import Jigsaw
-from jigstack.pretext.pretrain import StoredImages
+from jigstack.pretext.pretrain import StoredInputs
 from jigstack.training.augment import resize
 from jigstack.training.device import TABLE, Machine, capability
 from jigstack.training.fit import FitOptions, Training, fit
@@ -75,7 +75,7 @@ def train(backbone: TimmBackbone, store: ImageStore, size: int, steps: int, mach
     epochs = max(1, steps // (len(store) // batch))
     groups = parameter_groups(backbone.stages(), jigsaw.head.parameters(), weight_decay=0.05)
     training = Training(jigsaw, groups, FitOptions(epochs, batch, Schedule(1e-3, 0.1)), machine, 0, ("tta",))
-    for record in fit(training, StoredImages(Pictures(store), store.ids)):
+    for record in fit(training, StoredInputs(Pictures(store), store.ids)):
         print(f"jigsaw, epoch {record.epoch}/{epochs}, loss {record.scalars['loss']:.3f}", flush=True)
     backbone.eval()
 

@@ -161,6 +161,11 @@ class Pictures:
         return self.store.channels
 
     @property
+    def takes(self) -> int:
+        """What a backbone is built for: the channels."""
+        return self.channels
+
+    @property
     def one_each(self) -> bool:
         """Whether every row has one image, which bears the row's id."""
         return self.files.one_each

@@ -61,7 +61,7 @@ class NoiseImages:
         if self.targets is None:
             return images
         return {
-            "images": images,
+            "inputs": images,
             "targets": {name: torch.rand(len(rows), width) for name, width in self.targets.items()},
         }
 

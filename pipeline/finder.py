@@ -31,7 +31,7 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
             work, start = _started(pretrain_work(workspace, run, options, fold))
             seen, _ = pretrain.split_held(work)
             test = range_test(
-                pretrain.begin(work), pretrain.StoredImages(work.pictures, seen, work.machine), STEPS
+                pretrain.begin(work), pretrain.StoredInputs(work.inputs, seen, work.machine), STEPS
             )
             yield f"pretrain/{options.name}{start}", [f"pretext.{index}.lr"], work.options.rates()[0], test
     for network in stages.networks:

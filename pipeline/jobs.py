@@ -22,7 +22,7 @@ from ..stacking import stack_target
 from ..stacking.frozen import FrozenWork, predict_frozen
 from ..training.fit import Record
 from ..training.randomness import reseed_global
-from ..transfer.embedding import Embeddings, embed_pictures
+from ..transfer.embedding import Embeddings, embed_rows
 from ..transfer.features import aggregate, write_feature_pickles
 from ..transfer.finetune import FoldWork, finetune_fold
 from ..transfer.outofsample import merge, predict_fold
@@ -147,7 +147,7 @@ def pretrain_work(workspace: Workspace, run: Path, options: Pretext, fold: int |
     return PretrainWork(
         options=options,
         ids=pretrain_ids(workspace, options, fold),
-        pictures=workspace.pictures(),
+        inputs=workspace.pictures(),
         backbone=workspace.config.backbones[options.backbone],
         checkpoint=checkpoint_of(workspace, run, options.init, fold),
         fold=fold,
@@ -209,7 +209,7 @@ def fold_work(workspace: Workspace, run: Path, job: Job) -> FoldWork:
         fold=fold,
         frame=workspace.frame,
         plan=workspace.plan,
-        pictures=workspace.pictures(),
+        inputs=workspace.pictures(),
         backbone=workspace.config.backbones[task.backbone],
         checkpoint=checkpoint_of(workspace, run, task.init, fold),
         transfer=workspace.config.transfer,
@@ -262,7 +262,7 @@ def _embed(work: Work, stage: Stage) -> None:
     def say(text: str) -> None:
         work.console.say(f"{stage.name}: {text}")
 
-    values = embed_pictures(
+    values = embed_rows(
         backbone, pictures, ids, views, embedding.size, workspace.machine, progress=progress, say=say
     )
     Embeddings(ids, values).write(work.folder(stage))

@@ -10,7 +10,7 @@ import torch
 from ..backbones import TimmBackbone, build_backbone, starting_from
 from ..datasets.files import digest, read_json, write_json
 from ..pretext.probes import pixel_features, probe
-from ..pretext.probing import ProbeRows, embed_first, first_pictures, probe_rows
+from ..pretext.probing import ProbeRows, embed_first, first_inputs, probe_rows
 from ..training.randomness import reseed_global
 from .console import Console
 from .stages import Stages, checkpoint_file, checkpoint_of, file_digest
@@ -149,7 +149,7 @@ def _features(workspace: Workspace, rows: ProbeRows, start: str, task: str, fold
     """(N, D) features of the rows' first pictures."""
     pictures = workspace.pictures()
     if start == RAW_PIXELS:
-        return pixel_features(first_pictures(pictures, rows.ids))
+        return pixel_features(first_inputs(pictures, rows.ids))
     backbone = _backbone(workspace, start, task, fold)
     workspace.machine.lay_out(backbone)
     return embed_first(backbone, pictures, rows.ids, workspace.machine)

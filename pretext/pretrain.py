@@ -14,7 +14,7 @@ from ..backbones import build_backbone, save_backbone, starting_from
 from ..configs.registry import implementation, options_class
 from ..configs.schema import Backbone, Pretext
 from ..datasets.files import atomic, read_json, write_json
-from ..datasets.pictures import Pictures
+from ..datasets.inputs import Inputs
 from ..training.device import Machine
 from ..training.fit import FitOptions, Record, Training, fit
 from ..training.interrupt import Interrupted
@@ -31,19 +31,19 @@ HEALTH_ROWS = 64
 follows."""
 
 
-class StoredImages:
-    """All readable images of some rows as a source without labels; given a machine, its batches lie on the device."""
+class StoredInputs:
+    """All readable inputs of some rows as a source without labels; given a machine, its batches lie on the device."""
 
-    def __init__(self, pictures: Pictures, ids: np.ndarray, machine: Machine | None = None) -> None:
-        self.images = pictures.store if machine is None else resident(pictures.store, machine)
-        self.positions, _ = pictures.of(ids)
+    def __init__(self, inputs: Inputs, ids: np.ndarray, machine: Machine | None = None) -> None:
+        self.store = inputs.store if machine is None else resident(inputs.store, machine)
+        self.positions, _ = inputs.of(ids)
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Any:
-        """(B, C, H, W) uint8."""
-        return self.images.gather(self.positions[rows.numpy()])
+        """(B, ...) inputs."""
+        return self.store.gather(self.positions[rows.numpy()])
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PretrainWork:
 
     Attributes:
         options: the pretext's part of the config, scope resolved.
-        ids: the rows whose images it may see.
+        ids: the rows whose inputs it may see.
         checkpoint: a backbone to start from, or None for `backbone`'s own weights.
         fold: the fold whose validation groups are not among `ids`, or None for all rows.
         probes: the labelled rows that the features are tested on, if there are any.
@@ -61,7 +61,7 @@ class PretrainWork:
 
     options: Pretext
     ids: np.ndarray
-    pictures: Pictures
+    inputs: Inputs
     backbone: Backbone
     checkpoint: Path | None
     fold: int | None
@@ -102,7 +102,7 @@ def pretrain(
     method = training.method
     checkpoint = folder / "last.ckpt"
     training.resume(checkpoint, key)
-    trained, measured_on = (StoredImages(work.pictures, part, work.machine) for part in (seen, held))
+    trained, measured_on = (StoredInputs(work.inputs, part, work.machine) for part in (seen, held))
     watch = Watch(options)
     say_if(watch.judge(_scalars(training)), say)
     compared = compared_rows(seen, held)
@@ -110,7 +110,7 @@ def pretrain(
         if record.kind == "epoch":
             measured = measure(method, measured_on, work.machine, work.seed)
             held_scalars = {f"held_{name}": value for name, value in measured.items()}
-            features = embed_first(exported(method), work.pictures, compared, work.machine)
+            features = embed_first(exported(method), work.inputs, compared, work.machine)
             scalars = record.scalars | held_scalars | dict(method.health(features))
             if record.epoch == record.epochs or (work.probe_every and record.epoch % work.probe_every == 0):
                 scalars |= probe_scores(work, method, folder, record.epoch)
@@ -153,7 +153,7 @@ def probe_scores(work: PretrainWork, method: Any, folder: Path, epoch: int) -> d
     """
     if work.probes is None:
         return {}
-    features = embed_first(exported(method), work.pictures, work.probes.ids, work.machine)
+    features = embed_first(exported(method), work.inputs, work.probes.ids, work.machine)
     if not bool(torch.isfinite(features).all()):
         return {}  # the watch says so
     scalars = {f"probe.{name}": value for name, value in work.probes.scores(features).items()}
@@ -163,7 +163,7 @@ def probe_scores(work: PretrainWork, method: Any, folder: Path, epoch: int) -> d
         scalars["snapshot"] = summary(inner.scores(features[rows]))
         tensors = {
             name: value.detach().contiguous().cpu()
-            for name, value in exported(method).net.state_dict().items()
+            for name, value in exported(method).core.state_dict().items()
         }
         with atomic(snapshot_file(folder, epoch)) as temporary:
             save_file(tensors, temporary)
@@ -204,11 +204,11 @@ def _scalars(training: Training) -> list[dict[str, float]]:
     return [each["scalars"] for each in training.history]
 
 
-def build_pretext(options: Pretext, backbone: Backbone, channels: int) -> Any:
+def build_pretext(options: Pretext, backbone: Backbone, takes: Any) -> Any:
     """A pretext on its backbone, which is built for what it will see: the picture, or what `input_size` says."""
     kind, own = implementation(options.kind), options_class(options.kind)(**options.options)
     size = kind.input_size(own, options.size) if hasattr(kind, "input_size") else options.size
-    return kind(build_backbone(backbone, channels, size), own, options.size)
+    return kind(build_backbone(backbone, takes, size), own, options.size)
 
 
 def begin(work: PretrainWork) -> Training:
@@ -216,7 +216,7 @@ def begin(work: PretrainWork) -> Training:
     options = work.options
     reseed_global(work.seed, "pretrain", options.name, _scope_part(work), "init")
     start = starting_from(work.backbone, work.checkpoint)
-    method = build_pretext(options, start, work.pictures.channels)
+    method = build_pretext(options, start, work.inputs.takes)
     backbone = method.backbone
     own = {id(parameter) for parameter in backbone.parameters()}
     head = [parameter for parameter in method.parameters() if id(parameter) not in own]
@@ -244,7 +244,7 @@ def exported(method: Any) -> Any:
 
 
 def measure(
-    method: Any, source: StoredImages, machine: Machine, seed: int, size: int = 64
+    method: Any, source: StoredInputs, machine: Machine, seed: int, size: int = 64
 ) -> dict[str, float]:
     """The pretext's own measures on fixed boards of held-out rows; batch-norm uses its running statistics."""
     method.eval()
@@ -263,7 +263,7 @@ def measure(
 def split_held(work: PretrainWork) -> tuple[np.ndarray, np.ndarray]:
     """The rows with readable images that are trained on, and those held out to measure the pretext."""
     ids = np.sort(work.ids)
-    ids = ids[work.pictures.readable(ids)]
+    ids = ids[work.inputs.readable(ids)]
     if len(ids) < 4:
         raise ValueError(
             f"pretext {work.options.name}: expected at least 4 readable images, received {len(ids)}; see `jigstack "

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from ..backbones import TimmBackbone
 from ..configs.schema import Probe
 from ..datasets.folds import FoldPlan
-from ..datasets.pictures import Pictures
+from ..datasets.inputs import Inputs
 from ..datasets.targets import Target
-from ..training.augment import resize
 from ..training.device import Machine
+from ..training.modality import seen
 from ..training.randomness import generator
 from .probes import MEASURES, Kind, pixel_features, probe
 
@@ -27,7 +27,7 @@ class ProbeRows:
     """The N labelled rows of a probe.
 
     Attributes:
-        ids: (N,) rows with a readable image; each is represented by its first one.
+        ids: (N,) rows with a readable input; each is represented by its first one.
         folds: (N,) the fold that scores a row; -1 for one that is only learned from.
         groups: (N,) rows of one group are never parted.
         targets: task -> what it is and its values (N, K), NaN where unlabelled.
@@ -76,7 +76,7 @@ def probe_rows(
     targets: Mapping[str, Target],
     frame: pd.DataFrame,
     plan: FoldPlan,
-    pictures: Pictures,
+    inputs: Inputs,
     options: Probe,
     seed: int,
     fold: int | None = None,
@@ -87,7 +87,7 @@ def probe_rows(
         targets: of all tasks.
         frame: the train rows, indexed by id.
         plan: the run's fold plan.
-        pictures: the images of the rows.
+        inputs: the pictures or the table of the rows.
         options: at most `options.rows` rows are kept, drawn once for all.
         seed: of that draw.
         fold: the fold whose rows the pretext has not seen; None: it has seen those of all, and all are scored.
@@ -98,7 +98,7 @@ def probe_rows(
     ids = plan.ids
     if fold is not None:
         ids = np.sort(np.concatenate([plan.train_ids(fold), plan.valid_ids(fold)])) if fold >= 0 else ids[:0]
-    ids = ids[pictures.readable(ids)]
+    ids = ids[inputs.readable(ids)]
     truths: dict[str, np.ndarray] = {}
     for task, target in targets.items():
         values = target.truth(frame.loc[ids])
@@ -137,13 +137,13 @@ def summary(scores: Scores) -> float:
     return float(np.mean(found)) if found else float("-inf")
 
 
-def embed_first(backbone: TimmBackbone, pictures: Pictures, ids: np.ndarray, machine: Machine) -> Tensor:
-    """Features of the first picture of each row, resized plainly to the size the backbone was built for.
+def embed_first(backbone: Any, inputs: Inputs, ids: np.ndarray, machine: Machine) -> Tensor:
+    """Features of the first input of each row, a picture resized plainly to the size the backbone was built for.
 
     Args:
         backbone: on the machine's device; afterwards in the mode in which it came.
-        pictures: the images.
-        ids: N rows with a readable image.
+        inputs: pictures or a table.
+        ids: N rows with a readable input.
         machine: device and precision.
 
     Returns:
@@ -154,47 +154,46 @@ def embed_first(backbone: TimmBackbone, pictures: Pictures, ids: np.ndarray, mac
     try:
         with torch.inference_mode():
             parts = [
-                _features(backbone, batch.to(machine.device), machine)
-                for batch in first_pictures(pictures, ids)
+                _features(backbone, batch.to(machine.device), machine) for batch in first_inputs(inputs, ids)
             ]
     finally:
         backbone.train(training)
     return torch.cat(parts).clone()
 
 
-def first_pictures(pictures: Pictures, ids: np.ndarray) -> Iterator[Tensor]:
-    """Batches (B, C, H, W) uint8 of the first readable picture of each row."""
-    positions = pictures.first(ids)
+def first_inputs(inputs: Inputs, ids: np.ndarray) -> Iterator[Tensor]:
+    """Batches (B, ...) of the first readable input of each row."""
+    positions = inputs.first(ids)
     for start in range(0, len(positions), BATCH):
-        yield pictures.store.gather(positions[start : start + BATCH])
+        yield inputs.store.gather(positions[start : start + BATCH])
 
 
 def baselines(
-    rows: ProbeRows, pictures: Pictures, machine: Machine, backbones: Mapping[str, Callable[[], TimmBackbone]]
+    rows: ProbeRows, inputs: Inputs, machine: Machine, backbones: Mapping[str, Callable[[], Any]]
 ) -> dict[str, Scores]:
     """Score raw pixels and several backbones on the same rows.
 
     Args:
         rows: what they are tested on.
-        pictures: the images.
+        inputs: pictures or a table.
         machine: where the backbones run.
         backbones: name -> how to build it; one is held at a time.
 
     Returns:
         name -> scores, `raw pixels` first.
     """
-    table = {"raw pixels": rows.scores(pixel_features(first_pictures(pictures, rows.ids)))}
+    table = {"raw pixels": rows.scores(pixel_features(first_inputs(inputs, rows.ids)))}
     for name, build in backbones.items():
         backbone = build()
         machine.lay_out(backbone)
-        table[name] = rows.scores(embed_first(backbone, pictures, rows.ids, machine))
+        table[name] = rows.scores(embed_first(backbone, inputs, rows.ids, machine))
     return table
 
 
-def _features(backbone: TimmBackbone, images: Tensor, machine: Machine) -> Tensor:
-    shrunk = backbone.normalise_(resize(images, backbone.size))
+def _features(backbone: Any, batch: Tensor, machine: Machine) -> Tensor:
+    shown = seen(backbone, batch, ["identity"], backbone.size)
     with machine.autocast():
-        features = backbone(shrunk)
+        features = backbone(shown)
     return features.float().cpu()
 
 

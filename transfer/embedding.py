@@ -3,21 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from ..backbones import TimmBackbone
 from ..datasets.files import atomic
 from ..datasets.findings import name_some
-from ..datasets.pictures import Pictures
-from ..training.augment import resize
+from ..datasets.inputs import Inputs
 from ..training.device import Machine
+from ..training.modality import seen
 from ..training.predicting import prepare, unfused
 from ..training.resident import resident
-from ..training.views import apply_view
 
 FILES = ("embeddings.npy", "ids.parquet")
 
@@ -78,9 +76,9 @@ class Embeddings:
         return cls(ids, values)
 
 
-def embed_pictures(
-    backbone: TimmBackbone,
-    pictures: Pictures,
+def embed_rows(
+    backbone: Any,
+    inputs: Inputs,
     ids: np.ndarray,
     views: Sequence[str],
     size: int,
@@ -90,12 +88,12 @@ def embed_pictures(
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> np.ndarray:
-    """Mean features of each row over its readable images and the views of each.
+    """Mean features of each row over its readable inputs and the views of each.
 
     Args:
         backbone: gives (B, D) features; a copy of it predicts (`training.predicting.prepare`), it stays as it is.
-        pictures: the decoded images.
-        ids: the N rows, each with a readable image.
+        inputs: pictures or a table.
+        ids: the N rows, each with a readable input.
         views: V names of `training.views.VIEWS`.
         size: side of the input, pixels.
         batch: images times views in one call.
@@ -106,24 +104,23 @@ def embed_pictures(
         (N, D) float32.
 
     Raises:
-        ValueError: a row without a readable image, or features that are not finite.
+        ValueError: a row without a readable input, or features that are not finite.
     """
-    positions, counts = pictures.of(ids)  # M images, row after row
+    positions, counts = inputs.of(ids)  # M inputs, row after row
     rows = np.repeat(np.arange(len(ids)), counts)  # (M,)
     sums = np.zeros((len(ids), backbone.dim), dtype=np.float32)
     step = max(1, batch // len(views))
-    source, ready = resident(pictures.store, machine), cast(TimmBackbone, prepare(backbone, machine))
+    source, ready = resident(inputs.store, machine), prepare(backbone, machine)
     if say is not None and (left := unfused(ready)):
         say(left)
     with torch.inference_mode():
         for start in range(0, len(positions), step):
             part = slice(start, start + step)
-            images = source.gather(positions[part])
-            resized = ready.normalise(resize(images, size))
-            stacked = torch.cat([apply_view(resized, view) for view in views])  # (V*B, C, H, W)
+            gathered = source.gather(positions[part])
+            stacked = seen(ready, gathered, views, size)  # (V * B, ...)
             with machine.autocast():
                 features = ready(stacked)
-            means = features.float().unflatten(0, (len(views), len(images))).mean(dim=0)  # (B, D)
+            means = features.float().unflatten(0, (len(views), len(gathered))).mean(dim=0)  # (B, D)
             np.add.at(sums, rows[part], means.cpu().numpy())
             if progress is not None:
                 progress(min(start + step, len(positions)), len(positions))

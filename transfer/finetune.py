@@ -14,7 +14,7 @@ from ..backbones import TimmBackbone, build_backbone, refuse_not_finite, startin
 from ..configs.schema import Backbone, Task, Transfer
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.folds import FoldPlan
-from ..datasets.pictures import Pictures
+from ..datasets.inputs import Inputs
 from ..datasets.targets import Target, restore_target
 from ..training.device import Machine
 from ..training.fit import FitOptions, Record, Training, batches, fit
@@ -22,7 +22,7 @@ from ..training.interrupt import Interrupted
 from ..training.optimiser import parameter_groups
 from ..training.randomness import reseed_global
 from .network import HeadNetwork
-from .rows import LabelledImages
+from .rows import LabelledInputs
 
 REFIT = -1  # the fold number of a network trained on all labelled rows
 
@@ -37,7 +37,7 @@ class FoldWork:
         targets: the coding of each task, without statistics.
         fold: the fold whose validation rows stay unseen, or `REFIT`.
         frame: the labelled rows, indexed by id.
-        pictures: the decoded images of all rows.
+        inputs: the pictures, or the table, of all rows.
         checkpoint: a pretrained backbone, or None for `backbone`'s own weights.
     """
 
@@ -47,7 +47,7 @@ class FoldWork:
     fold: int
     frame: pd.DataFrame
     plan: FoldPlan
-    pictures: Pictures
+    inputs: Inputs
     backbone: Backbone
     checkpoint: Path | None
     transfer: Transfer
@@ -60,9 +60,9 @@ class FoldWork:
         return next(iter(self.tasks.values()))
 
     def training_ids(self) -> np.ndarray:
-        """The fold's training rows (all rows for a refit) that have a readable image and carry any of the labels."""
+        """The fold's training rows (all rows for a refit) that have a readable input and carry any of the labels."""
         ids = self.frame.index.to_numpy() if self.fold == REFIT else self.plan.train_ids(self.fold)
-        ids = ids[self.pictures.readable(ids)]
+        ids = ids[self.inputs.readable(ids)]
         frame = self.frame.loc[ids]
         truths = [np.isfinite(target.truth(frame)).any(axis=1) for target in self.targets.values()]
         labelled = np.logical_or.reduce(truths)
@@ -162,11 +162,11 @@ def _train(
             return
 
 
-def labelled(work: FoldWork, ids: np.ndarray, targets: Mapping[str, Target]) -> LabelledImages:
+def labelled(work: FoldWork, ids: np.ndarray, targets: Mapping[str, Target]) -> LabelledInputs:
     """Rows with their encoded targets."""
     rows = work.frame.loc[ids]
     encoded = {name: target.encode(rows) for name, target in targets.items()}
-    return LabelledImages(work.pictures, ids, encoded, work.machine)
+    return LabelledInputs(work.inputs, ids, encoded, work.machine)
 
 
 def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> HeadNetwork:
@@ -174,7 +174,7 @@ def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0
     shared = work.shared
     reseed_global(work.seed, "finetune", work.network, work.fold, number, "init")
     return HeadNetwork(
-        build_backbone(starting_from(work.backbone, work.checkpoint), work.pictures.channels, shared.size),
+        build_backbone(starting_from(work.backbone, work.checkpoint), work.inputs.takes, shared.size),
         targets,
         size=shared.size,
         augment=shared.augment,
@@ -224,15 +224,15 @@ def load_networks(folder: Path, work: FoldWork) -> list[HeadNetwork]:
     return networks
 
 
-def held_loss(network: Any, source: LabelledImages, machine: Machine) -> float:
-    """Mean loss on rows that are not trained on, their first image plainly resized, for early stopping."""
+def held_loss(network: Any, source: LabelledInputs, machine: Machine) -> float:
+    """Mean loss on rows that are not trained on, their first input as it is, for early stopping."""
     network.eval()
     total = 0.0
     with torch.inference_mode():
         for part in batches(len(source), 256):
             batch = source.batch(part)
             with machine.autocast():
-                outputs = network.view_outputs(batch["images"].to(machine.device), ["identity"])
+                outputs = network.view_outputs(batch["inputs"].to(machine.device), ["identity"])
             targets = {name: values.to(machine.device) for name, values in batch["targets"].items()}
             flat = {name: output[:, 0] for name, output in outputs.items()}
             total += float(network.loss(flat, {"targets": targets})["loss"]) * len(part)

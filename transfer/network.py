@@ -11,10 +11,9 @@ from ..configs.schema import Unfreeze
 from ..datasets.findings import did_you_mean
 from ..datasets.targets import Target
 from ..scoring.losses import LOSSES, masked_mean
-from ..training.augment import augment_images, resize
 from ..training.fit import freeze
 from ..training.mix import mix
-from ..training.views import apply_view
+from ..training.modality import changed, seen
 
 
 class HeadNetwork(nn.Module):
@@ -84,16 +83,16 @@ class HeadNetwork(nn.Module):
                 module.eval()
 
     def views(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
-        """Augmented, normalised images (B, C, size, size) and the encoded targets {task: (B, D)}; mixed in training."""
-        images = augment_images(batch["images"], self.augment, self.size, generator)
-        images, targets = self.backbone.normalise(images), batch["targets"]
+        """Changed inputs (B, ...) as the backbone reads them and encoded targets {task: (B, D)}; mixed in training."""
+        inputs = changed(self.backbone, batch["inputs"], self.augment, self.size, generator)
+        targets = batch["targets"]
         if self.training and isinstance(self.augment.mix, Mix):
-            images, targets = mix(images, targets, self.augment.mix, generator)
-        return {"images": images, "targets": targets}
+            inputs, targets = mix(inputs, targets, self.augment.mix, generator)
+        return {"inputs": inputs, "targets": targets}
 
     def forward(self, views: dict[str, Any]) -> dict[str, Tensor]:
         """Raw outputs {task: (B, D)}."""
-        features = self.backbone(views["images"])
+        features = self.backbone(views["inputs"])
         return {name: head(features) for name, head in self.heads.items()}
 
     def loss(self, outputs: dict[str, Tensor], views: dict[str, Any]) -> dict[str, Tensor]:
@@ -109,24 +108,21 @@ class HeadNetwork(nn.Module):
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
         return {"loss": total, **(parts if len(parts) > 1 else {})}
 
-    def view_outputs(
-        self, images: Tensor, views: Sequence[str], size: int | None = None
-    ) -> dict[str, Tensor]:
-        """Predict fixed views of plainly resized images.
+    def view_outputs(self, batch: Tensor, views: Sequence[str], size: int | None = None) -> dict[str, Tensor]:
+        """Predict fixed views of plainly resized images, or the lines of a table.
 
         Args:
-            images: (B, C, H, W) uint8.
+            batch: (B, C, H, W) uint8, or (B, D).
             views: V names of `training.views.VIEWS`.
             size: side of the input, pixels; None: that of the training.
 
         Returns:
             {task: (B, V, D)} raw outputs in float32.
         """
-        resized = self.backbone.normalise(resize(images, size or self.size))
-        stacked = torch.cat([apply_view(resized, view) for view in views])  # (V*B, C, H, W)
-        outputs = self.forward({"images": stacked})
+        stacked = seen(self.backbone, batch, views, size or self.size)  # (V * B, ...)
+        outputs = self.forward({"inputs": stacked})
         return {
-            name: output.float().unflatten(0, (len(views), len(images))).transpose(0, 1)
+            name: output.float().unflatten(0, (len(views), len(batch))).transpose(0, 1)
             for name, output in outputs.items()
         }
 

@@ -34,20 +34,20 @@ def predict_fold(
     Returns:
         {task: predictions of this fold model}; rows without a readable image have none.
     """
-    networks, pictures = load_networks(folder, work), work.pictures
+    networks, inputs = load_networks(folder, work), work.inputs
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in work.tasks}
     roles = {"test": test_ids}
     if work.fold != REFIT:
         roles = {"oof": work.plan.valid_ids(work.fold), **roles, "insample": insample_ids(work)}
     for role, ids in roles.items():
-        ids = ids[pictures.readable(ids)]
+        ids = ids[inputs.readable(ids)]
         once = role == "insample"
         shown = list(views)[:1] if once else list(views)
-        images = pictures.first(ids) if once else pictures.of(ids)[0]  # (M,) of the N rows
+        images = inputs.first(ids) if once else inputs.of(ids)[0]  # (M,) of the N rows
         outputs = predict_views(
             networks,
-            pictures.store,
-            pictures.store.ids[images],
+            inputs.store,
+            inputs.store.ids[images],
             shown,
             work.machine,
             size=size,
@@ -55,7 +55,7 @@ def predict_fold(
             say=say,
         )
         say = None  # it is the same for every role
-        owners, firsts = pictures.owners[images], pictures.numbers[images] * len(views)
+        owners, firsts = inputs.owners[images], inputs.numbers[images] * len(views)
         for task, values in outputs.items():  # (M, V, columns)
             columns = networks[0].targets[task].columns
             frames[task].append(_long(owners, firsts, role, work.fold, values, columns))
@@ -71,7 +71,7 @@ def predict_fold(
             views=tuple(views),
             decodes=target.decodes,
             classes=target.classes,
-            images=pictures.most,
+            images=inputs.most,
         )
     return predictions
 

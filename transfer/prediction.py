@@ -1,12 +1,11 @@
 """Prediction of fixed views by one trained network."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from ..datasets.images import ImageStore
 from ..training.device import Machine
 from ..training.predicting import prepare, unfused
 from ..training.resident import resident
@@ -15,7 +14,7 @@ from .network import HeadNetwork
 
 def predict_views(
     networks: Sequence[HeadNetwork],
-    store: ImageStore,
+    store: Any,
     ids: np.ndarray,
     views: Sequence[str],
     machine: Machine,
@@ -25,13 +24,13 @@ def predict_views(
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Decoded predictions of N images under V views, averaged over networks of equal training but different seeds.
+    """Decoded predictions of N inputs under V views, averaged over networks of equal training but different seeds.
 
     The networks predict as `training.predicting.prepare` makes them ready; they themselves stay as they are.
 
     Args:
         networks: one or several fold models with the same targets.
-        store, ids: the N images, all readable.
+        store, ids: the N inputs, all readable.
         views: the V views.
         size: side of the input, pixels; None: that of the training.
         batch: images times views in one call.

@@ -1,4 +1,4 @@
-"""Labelled images as the source of a head's training."""
+"""Labelled rows as the source of a head's training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,30 +7,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.pictures import Pictures
+from ..datasets.inputs import Inputs
 from ..training.device import Machine
 from ..training.resident import resident
 
 
-class LabelledImages:
-    """N rows with their images and encoded targets.
+class LabelledInputs:
+    """N rows with their inputs and encoded targets.
 
     Args:
-        pictures: the decoded images of the rows.
-        ids: the N rows, each with a readable image.
+        inputs: the pictures or the table of the rows.
+        ids: the N rows, each with a readable input.
         targets: {task: (N, D) float32}, NaN where unlabelled.
-        machine: on whose device the images of a batch lie; None: on the CPU.
+        machine: on whose device the inputs of a batch lie; None: on the CPU.
     """
 
     def __init__(
         self,
-        pictures: Pictures,
+        inputs: Inputs,
         ids: np.ndarray,
         targets: Mapping[str, np.ndarray],
         machine: Machine | None = None,
     ) -> None:
-        self.images = pictures.store if machine is None else resident(pictures.store, machine)
-        self.positions, counts = pictures.of(ids)  # of all images, row after row
+        self.store = inputs.store if machine is None else resident(inputs.store, machine)
+        self.positions, counts = inputs.of(ids)  # of all inputs, row after row
         self.counts = torch.from_numpy(counts)  # (N,)
         self.starts = self.counts.cumsum(0) - self.counts
         self.targets = {
@@ -41,9 +41,9 @@ class LabelledImages:
         return len(self.counts)
 
     def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> dict[str, Any]:
-        """Images (B, C, H, W) uint8 and targets {task: (B, D)} of the given rows.
+        """Inputs (B, ...) and targets {task: (B, D)} of the given rows.
 
-        Of several images of a row, one is drawn, all with the same chance; without `draws` it is the first.
+        Of several inputs of a row, one is drawn, all with the same chance; without `draws` it is the first.
         """
         chosen = self.starts[rows]
         if draws is not None and len(self.positions) > len(self.counts):
@@ -51,6 +51,6 @@ class LabelledImages:
             shares = torch.rand(len(rows), generator=draws, dtype=torch.float64)
             chosen = chosen + (shares * self.counts[rows]).long()
         return {
-            "images": self.images.gather(self.positions[chosen.numpy()]),
+            "inputs": self.store.gather(self.positions[chosen.numpy()]),
             "targets": {name: values[rows] for name, values in self.targets.items()},
         }

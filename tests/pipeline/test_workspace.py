@@ -16,7 +16,7 @@ from jigstack.datasets.predictions import Predictions
 from jigstack.datasets.tables import check_tables
 from jigstack.pipeline import workspace as module
 from jigstack.pipeline.workspace import Workspace
-from jigstack.pretext.pretrain import StoredImages
+from jigstack.pretext.pretrain import StoredInputs
 from jigstack.transfer.features import load_feature_pickle
 from PIL import Image
 
@@ -100,7 +100,7 @@ def test_pretraining_sees_every_image_of_its_rows(make_config, viewed: Path):
     workspace = Workspace(load_config(config_of(make_config, viewed)))
     pictures = workspace.pictures()
     rows = np.array([name for name, count in expected_images().items() if count])
-    images = StoredImages(pictures, rows)
+    images = StoredInputs(pictures, rows)
     assert len(images) == sum(expected_images().values())
     assert len(set(pictures.store.digests[images.positions].tolist())) == len(images)
 

@@ -70,7 +70,7 @@ def work_on(pictures: Pictures, fold: int | None = None, **options: Any) -> Pret
     return PretrainWork(
         options=Pretext(**given | options),
         ids=pictures.owners if fold is None else plan.train_ids(fold),
-        pictures=pictures,
+        inputs=pictures,
         backbone=Backbone(name="test_resnet"),
         checkpoint=None,
         fold=fold,

@@ -12,7 +12,7 @@ from jigstack.datasets.folds import FoldPlan, make_plan
 from jigstack.datasets.images import build_store
 from jigstack.datasets.pictures import Pictures
 from jigstack.datasets.targets import Target, code_target
-from jigstack.pretext.probing import ProbeRows, baselines, embed_first, first_pictures, probe_rows, summary
+from jigstack.pretext.probing import ProbeRows, baselines, embed_first, first_inputs, probe_rows, summary
 from jigstack.training.device import Machine
 from PIL import Image
 
@@ -163,4 +163,4 @@ def test_raw_pixels_stand_beside_the_backbones(frame, plan, pictures):
     table = baselines(rows, pictures, MACHINE, {"random init": lambda: TimmBackbone("test_resnet", 3, 32)})
     assert list(table) == ["raw pixels", "random init"]
     assert table["raw pixels"]["tone.knn.accuracy"] == 1  # the colour of a picture is its class
-    assert sum(len(batch) for batch in first_pictures(pictures, rows.ids)) == len(rows.ids)
+    assert sum(len(batch) for batch in first_inputs(pictures, rows.ids)) == len(rows.ids)

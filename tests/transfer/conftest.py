@@ -65,7 +65,7 @@ def make_work(pictures: Pictures) -> MakeWork:
             fold=0,
             frame=frame,
             plan=make_plan(ids, Folds(n=2), 0),
-            pictures=pictures,
+            inputs=pictures,
             backbone=Backbone(name="test_resnet"),
             checkpoint=None,
             transfer=Transfer(joint=False, seeds=seeds),

@@ -11,7 +11,7 @@ from jigstack.datasets.pictures import Pictures
 from jigstack.training.augment import resize
 from jigstack.training.device import Machine
 from jigstack.training.views import apply_view
-from jigstack.transfer.embedding import Embeddings, embed_pictures
+from jigstack.transfer.embedding import Embeddings, embed_rows
 
 CPU = Machine(device="cpu", precision="fp32", channels_last=False, threads=1)
 VIEWS = ["identity", "hflip", "rot90"]
@@ -27,7 +27,7 @@ def test_a_rows_features_are_the_mean_over_its_readable_images_and_their_views(
     pictures: Pictures, backbone: TimmBackbone
 ):
     ids = np.array(["j", "a", "f"], dtype=object)  # 4 readable of 5, 1 of 1, 1 of 2
-    found = embed_pictures(backbone, pictures, ids, VIEWS, 32, CPU, batch=7)
+    found = embed_rows(backbone, pictures, ids, VIEWS, 32, CPU, batch=7)
     assert found.dtype == np.float32 and found.shape == (3, backbone.dim)
     for row, name in enumerate(ids):
         positions = pictures.of([name])[0]
@@ -39,32 +39,30 @@ def test_a_rows_features_are_the_mean_over_its_readable_images_and_their_views(
 
 def test_the_backbone_stays_as_it_is(pictures: Pictures, backbone: TimmBackbone):
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    embed_pictures(backbone.train(), pictures, np.array(["a"], dtype=object), ["identity"], 32, CPU)
+    embed_rows(backbone.train(), pictures, np.array(["a"], dtype=object), ["identity"], 32, CPU)
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
 
 
 def test_batch_norms_that_are_not_folded_are_named_once(pictures: Pictures, backbone: TimmBackbone):
     said: list[str] = []
     ids = np.array(["a", "b"], dtype=object)
-    embed_pictures(backbone, pictures, ids, ["identity"], 32, CPU, batch=2, say=said.append)
+    embed_rows(backbone, pictures, ids, ["identity"], 32, CPU, batch=2, say=said.append)
     assert not said
     other = build_backbone(Backbone(name="resnetv2_18"), 3, 32)
-    embed_pictures(other, pictures, ids, ["identity"], 32, CPU, batch=2, say=said.append)
+    embed_rows(other, pictures, ids, ["identity"], 32, CPU, batch=2, say=said.append)
     assert len(said) == 1 and "cannot be folded" in said[0]
 
 
 def test_progress_counts_images_to_the_last(pictures: Pictures, backbone: TimmBackbone):
     told: list[tuple[int, int]] = []
     ids = np.array(["c", "b"], dtype=object)
-    embed_pictures(
-        backbone, pictures, ids, VIEWS, 32, CPU, batch=6, progress=lambda *counts: told.append(counts)
-    )
+    embed_rows(backbone, pictures, ids, VIEWS, 32, CPU, batch=6, progress=lambda *counts: told.append(counts))
     assert told == [(2, 6), (4, 6), (6, 6)]
 
 
 def test_a_row_without_a_readable_image_has_no_features(pictures: Pictures, backbone: TimmBackbone):
     with pytest.raises(ValueError, match=r"expected rows with a readable image, received 1 without \('d'\)"):
-        embed_pictures(backbone, pictures, np.array(["a", "d"], dtype=object), VIEWS, 32, CPU)
+        embed_rows(backbone, pictures, np.array(["a", "d"], dtype=object), VIEWS, 32, CPU)
 
 
 def test_features_that_are_not_finite_are_refused(pictures: Pictures, backbone: TimmBackbone):
@@ -74,7 +72,7 @@ def test_features_that_are_not_finite_are_refused(pictures: Pictures, backbone: 
         ValueError,
         match=r"test_resnet: expected finite features, .* 1 of 1 rows \('a'\); use precision: fp32",
     ):
-        embed_pictures(backbone, pictures, np.array(["a"], dtype=object), VIEWS, 32, CPU)
+        embed_rows(backbone, pictures, np.array(["a"], dtype=object), VIEWS, 32, CPU)
 
 
 def test_what_is_written_is_mapped_and_joined_by_id(tmp_path: Path):

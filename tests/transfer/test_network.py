@@ -51,12 +51,12 @@ def excite(net: HeadNetwork, head: str) -> None:
 
 
 def batch(year: list[float], style: list[list[float]]) -> dict:
-    return {"images": IMAGES, "targets": {"year": torch.tensor(year)[:, None], "style": torch.tensor(style)}}
+    return {"inputs": IMAGES, "targets": {"year": torch.tensor(year)[:, None], "style": torch.tensor(style)}}
 
 
 def full_batch() -> dict:
     encoded = {name: torch.from_numpy(target.encode(FRAME)) for name, target in targets().items()}
-    return {"images": IMAGES, "targets": encoded}
+    return {"inputs": IMAGES, "targets": encoded}
 
 
 def step(net: HeadNetwork, given: dict) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -104,7 +104,7 @@ def test_one_of_several_columns_may_be_missing():
         augment=PLAIN,
         weights={"both": 1.0},
     )
-    given = {"images": IMAGES[:2], "targets": {"both": torch.from_numpy(target.encode(frame))}}
+    given = {"inputs": IMAGES[:2], "targets": {"both": torch.from_numpy(target.encode(frame))}}
     _, losses = step(net, given)
     assert losses["loss"].isfinite()
 
@@ -118,8 +118,8 @@ def test_a_target_of_seven_tenths_arrives_as_seven_tenths():
 
 def test_views_are_a_function_of_the_generator_only():
     net = network()
-    one, two = (net.views(full_batch(), torch.Generator().manual_seed(5))["images"] for _ in range(2))
-    other = net.views(full_batch(), torch.Generator().manual_seed(6))["images"]
+    one, two = (net.views(full_batch(), torch.Generator().manual_seed(5))["inputs"] for _ in range(2))
+    other = net.views(full_batch(), torch.Generator().manual_seed(6))["inputs"]
     assert one.shape == (3, 3, 32, 32) and one.dtype == torch.float32
     assert torch.equal(one, two) and not torch.equal(one, other)
 
@@ -132,7 +132,7 @@ def test_view_outputs_stand_at_the_place_of_their_view():
         together = net.view_outputs(IMAGES, list(VIEWS))["year"]
         assert together.shape == (3, 8, 1)
         for v, name in enumerate(VIEWS):
-            alone = net({"images": apply_view(net.backbone.normalise(resize(IMAGES, 32)), name)})["year"]
+            alone = net({"inputs": apply_view(net.backbone.normalise(resize(IMAGES, 32)), name)})["year"]
             torch.testing.assert_close(together[:, v], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -194,7 +194,7 @@ def test_mixing_blends_the_targets_with_the_pictures_after_augmentation():
     net.augment = HeadAugment(mix=Mix(p=1, mixup=1.0, cutmix=0))
     plain = network().views(full_batch(), torch.Generator().manual_seed(1))
     mixed = net.views(full_batch(), torch.Generator().manual_seed(1))
-    assert not torch.equal(mixed["images"], plain["images"])
+    assert not torch.equal(mixed["inputs"], plain["inputs"])
     style = mixed["targets"]["style"]
     torch.testing.assert_close(style.sum(1), torch.ones(3))
     assert ((style > 0) & (style < 1)).any()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jigstack.configs.schema import EarlyStopping
+from jigstack.datasets.inputs import Inputs
 from jigstack.datasets.pictures import Pictures
 from jigstack.datasets.predictions import Predictions
 from jigstack.transfer.features import aggregate
@@ -23,7 +24,7 @@ def trained(work: FoldWork, folder: Path) -> FoldWork:
     return work
 
 
-def readable(pictures: Pictures, name: str) -> list[str]:
+def readable(pictures: Inputs, name: str) -> list[str]:
     return [
         str(image)
         for image in pictures.store.ids
@@ -34,7 +35,7 @@ def readable(pictures: Pictures, name: str) -> list[str]:
 def test_a_row_is_predicted_as_its_images_are_one_by_one(make_work, tmp_path: Path):
     """The twin: each image a row of its own, and numpy over what was said of those of a row."""
     work = trained(make_work(seeds=2), tmp_path)
-    store = work.pictures.store
+    store = work.inputs.store
     predictions = predict_fold(work, tmp_path, TEST, VIEWS, size=40)["era"]
     predictions.verify(work.plan)
 
@@ -44,10 +45,10 @@ def test_a_row_is_predicted_as_its_images_are_one_by_one(make_work, tmp_path: Pa
     assert np.std(alone) > 1e-4
     said = dict(zip(images, alone[:, :, 0], strict=True))
     features = aggregate(predictions, ["mean", "var", "max", "min"]).frame.set_index("id")
-    rows = [*(name for name in work.plan.valid_ids(0) if readable(work.pictures, name)), *TEST]
+    rows = [*(name for name in work.plan.valid_ids(0) if readable(work.inputs, name)), *TEST]
     assert sorted(features.index) == sorted(rows)
     for name in rows:
-        values = np.concatenate([said[image] for image in readable(work.pictures, name)]).astype(np.float64)
+        values = np.concatenate([said[image] for image in readable(work.inputs, name)]).astype(np.float64)
         expected = [values.mean(), values.var(), values.max(), values.min()]
         np.testing.assert_allclose(
             features.loc[name].to_numpy()[2:].astype(float), expected, rtol=1e-4, atol=1e-6
@@ -60,14 +61,14 @@ def test_views_are_numbered_by_image_and_what_cannot_be_read_is_left_out(make_wo
     assert predictions.images == 5
     views = predictions.frame.query("role != 'insample'").groupby("id")["view"].agg(list).to_dict()
     expected = {
-        name: [2 * int(image.split("/")[1]) + v for image in readable(work.pictures, name) for v in (0, 1)]
+        name: [2 * int(image.split("/")[1]) + v for image in readable(work.inputs, name) for v in (0, 1)]
         for name in [*work.plan.valid_ids(0), *TEST]
     }
     assert views == {name: numbers for name, numbers in expected.items() if numbers}
     shown = predictions.insample()
     assert len(shown) == shown["id"].nunique() > 0  # one view of the first image
     for name, view in zip(shown["id"], shown["view"], strict=True):
-        assert view == 2 * int(readable(work.pictures, name)[0].split("/")[1])
+        assert view == 2 * int(readable(work.inputs, name)[0].split("/")[1])
 
 
 def test_folds_with_other_numbers_of_images_are_one_table(make_work, tmp_path: Path):
@@ -84,12 +85,12 @@ def test_early_stopping_looks_at_the_first_image_of_held_rows(make_work, tmp_pat
     work = trained(make_work(early_stopping=EarlyStopping(share=0.5, patience=2)), tmp_path)
     ids = work.training_ids()
     (network,) = load_networks(tmp_path, work)
-    firsts = work.pictures.first(ids)
-    names = work.pictures.store.ids[firsts]
-    single = Pictures(work.pictures.store)
+    firsts = work.inputs.first(ids)
+    names = work.inputs.store.ids[firsts]
+    single = Pictures(work.inputs.store)
     frame = work.frame.loc[ids].set_axis(names)
     targets = network.targets
-    twin = dataclasses.replace(work, pictures=single, frame=frame)
+    twin = dataclasses.replace(work, inputs=single, frame=frame)
     one = held_loss(network, labelled(work, ids, targets), work.machine)
     other = held_loss(network, labelled(twin, names, targets), work.machine)
     assert one == other > 0

@@ -40,7 +40,7 @@ def test_predictions_of_a_trained_network_are_those_of_the_plain_one(
     make_work: Callable[..., FoldWork], machine: Machine
 ):
     work = make_work()
-    network, store = trained(work), work.pictures.store
+    network, store = trained(work), work.inputs.store
     ids = store.ids[store.readable]
     expected = plainly(network, store.gather(store.rows(ids)), VIEWS)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -56,7 +56,7 @@ def test_predictions_of_a_trained_network_are_those_of_the_plain_one(
 def test_norms_that_stay_are_said_once(make_work: Callable[..., FoldWork]):
     work = make_work()
     said: list[str] = []
-    store = work.pictures.store
+    store = work.inputs.store
     ids = store.ids[store.readable][:4]
     targets = {name: target.fit(work.frame) for name, target in work.targets.items()}
     predict_views([begin(work, targets).method], store, ids, ["identity"], FP32, batch=2, say=said.append)

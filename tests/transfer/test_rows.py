@@ -11,19 +11,19 @@ from jigstack.datasets.pictures import Pictures
 from jigstack.training.fit import fit
 from jigstack.training.randomness import generator
 from jigstack.transfer.finetune import begin, labelled
-from jigstack.transfer.rows import LabelledImages
+from jigstack.transfer.rows import LabelledInputs
 
 IDS = np.array(["c", "a", "f", "j"], dtype=object)
 
 
-def source(pictures: Pictures, ids: np.ndarray = IDS) -> LabelledImages:
-    return LabelledImages(pictures, ids, {"era": np.arange(len(ids), dtype=np.float32)[:, None]})
+def source(pictures: Pictures, ids: np.ndarray = IDS) -> LabelledInputs:
+    return LabelledInputs(pictures, ids, {"era": np.arange(len(ids), dtype=np.float32)[:, None]})
 
 
 def shown(pictures: Pictures, batch: dict) -> list[str]:
     """The names of the images of a batch, by their greys."""
-    greys = batch["images"][:, 0, 0, 0].long() // 8
-    assert torch.equal(greys * 8, batch["images"].float().mean((1, 2, 3)).long())
+    greys = batch["inputs"][:, 0, 0, 0].long() // 8
+    assert torch.equal(greys * 8, batch["inputs"].float().mean((1, 2, 3)).long())
     return pictures.store.ids[greys.numpy()].tolist()
 
 
@@ -42,7 +42,7 @@ def test_every_readable_image_of_a_row_is_drawn_equally_often_beside_its_own_tar
 
 def test_the_draw_is_a_function_of_the_generator_and_of_nothing_else(pictures: Pictures):
     rows, images = torch.tensor([0, 3] * 20), source(pictures)
-    one, same, other = (images.batch(rows, generator(0, "step", step))["images"] for step in (1, 1, 2))
+    one, same, other = (images.batch(rows, generator(0, "step", step))["inputs"] for step in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
 
 
@@ -71,14 +71,14 @@ def test_a_training_shows_every_image_of_its_rows_and_no_other(make_work, monkey
 
     def watched(rows: torch.Tensor, draws: torch.Generator | None = None) -> dict:
         found = batch(rows, draws)
-        seen.update(shown(work.pictures, found))
+        seen.update(shown(work.inputs, found))
         return found
 
     monkeypatch.setattr(images, "batch", watched)
     training = begin(work, targets)
     training.options = dataclasses.replace(training.options, epochs=40)
     list(fit(training, images))
-    assert set(seen) == set(work.pictures.store.ids[work.pictures.of(ids)[0]])
+    assert set(seen) == set(work.inputs.store.ids[work.inputs.of(ids)[0]])
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
