@@ -4,9 +4,10 @@
 
 Stores of synthetic pictures are written as the memory-mapped arrays that `build_store` makes. For each number of
 images, size and batch, a process of its own opens the store and takes some steps of jigsaw, or predicts some images in
-two views. Seconds are medians of its steps; memory is the peak of what the process itself holds, mapped files not
-counted, and of all that is resident, pages of the mapped store counted, which the system takes back when it needs them.
-Rows are drawn from the whole store, so that each step reads other pages.
+two views; round by round, so that the numbers of images are timed one after the other. Seconds are medians over the
+rounds, their growth the median of the rounds' ratios with its range. Memory is the largest peak of what the process
+itself holds, mapped files not counted, and of all that is resident, pages of the mapped store counted, which the system
+takes back when it needs them. Rows are drawn from the whole store, so that each step reads other pages.
 
 Ends with 1 if memory grows by more than `--slack` MB from the fewest to the most images.
 """
@@ -170,22 +171,18 @@ def in_a_process(point: dict[str, Any]) -> dict[str, Any]:
 
 
 def points(chosen: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
-    """All points, each store written when it is first needed and removed after its last."""
-    for size, count in product(chosen.sizes, chosen.images):
-        store = folder / f"{count}x{size}"
-        write_store(store, count, round(1.3 * size))
-        for what, batch in product(WHATS, chosen.batches):
-            yield {
-                "what": what,
-                "images": count,
-                "size": size,
-                "batch": batch,
-                "store": str(store),
-                "steps": chosen.steps,
-                "model": chosen.model,
-                "threads": chosen.threads,
-            }
-        (store / "images.npy").unlink()
+    """All points of one round, those that differ in the number of images alone one after the other."""
+    for size, what, batch, count in product(chosen.sizes, WHATS, chosen.batches, chosen.images):
+        yield {
+            "what": what,
+            "images": count,
+            "size": size,
+            "batch": batch,
+            "store": str(folder / f"{count}x{size}"),
+            "steps": chosen.steps,
+            "model": chosen.model,
+            "threads": chosen.threads,
+        }
 
 
 def growth(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -194,13 +191,15 @@ def growth(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for what, size, batch in dict.fromkeys((row["what"], row["size"], row["batch"]) for row in rows):
         line = [row for row in rows if (row["what"], row["size"], row["batch"]) == (what, size, batch)]
         first, last = (choose(line, key=lambda row: row["images"]) for choose in (min, max))
+        times = [b / a for a, b in zip(first["seconds"], last["seconds"], strict=True)]
         found.append(
             {
                 "what": what,
                 "size": size,
                 "batch": batch,
                 "more_mb": last["own_mb"] - first["own_mb"],
-                "times": last["seconds"] / first["seconds"],
+                "times": statistics.median(times),
+                "times_range": [min(times), max(times)],
             }
         )
     return found
@@ -214,7 +213,8 @@ def main() -> int:
     parser.add_argument("--images", nargs="+", type=int, default=[1000, 10_000, 50_000])
     parser.add_argument("--sizes", nargs="+", type=int, default=[64, 96])
     parser.add_argument("--batches", nargs="+", type=int, default=[64, 128])
-    parser.add_argument("--steps", type=int, default=4, help="timed steps of each point")
+    parser.add_argument("--rounds", type=int, default=7, help="processes of each point")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps of each process")
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--slack", type=float, default=64, help="MB by which memory may grow")
@@ -225,26 +225,33 @@ def main() -> int:
     if chosen.point is not None:
         print(json.dumps(measure(chosen.point)))
         return 0
-    rows = []
     print(
         f"{'what':10} {'px':>4} {'batch':>6} {'images':>8} {'s/step':>8} {'open, s':>8} {'own, MB':>8} {'resident':>9}"
     )
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        for point in points(chosen, Path(folder)):
-            row = {**point, **in_a_process(point)}
-            del row["store"]
-            rows.append(row)
-            print(
-                f"{row['what']:10} {row['size']:4d} {row['batch']:6d} {row['images']:8,d} {row['seconds']:8.2f} "
-                f"{row['open_seconds']:8.2f} {row['own_mb']:8.0f} {row['resident_mb']:9.0f}",
-                flush=True,
-            )
+        for size, count in product(chosen.sizes, chosen.images):
+            write_store(Path(folder) / f"{count}x{size}", count, round(1.3 * size))
+        rows = [{**point, "found": []} for point in points(chosen, Path(folder))]
+        for number in range(chosen.rounds):
+            for row in rows:
+                row["found"].append(in_a_process({name: row[name] for name in row if name != "found"}))
+            print(f"round {number + 1} of {chosen.rounds}", file=sys.stderr, flush=True)
+    for row in rows:
+        found = row.pop("found")
+        del row["store"]
+        row["seconds"] = [each["seconds"] for each in found]
+        row |= {name: max(each[name] for each in found) for name in ("open_seconds", "own_mb", "resident_mb")}
+        print(
+            f"{row['what']:10} {row['size']:4d} {row['batch']:6d} {row['images']:8,d} "
+            f"{statistics.median(row['seconds']):8.2f} {row['open_seconds']:8.2f} {row['own_mb']:8.0f} "
+            f"{row['resident_mb']:9.0f}"
+        )
     lines = growth(rows)
     print(f"\nfrom {min(chosen.images):,} to {max(chosen.images):,} images")
     for line in lines:
         print(
             f"{line['what']:10} {line['size']:4d} {line['batch']:6d} {line['more_mb']:+8.0f} MB "
-            f"{line['times']:6.2f}x seconds"
+            f"{line['times']:6.2f}x seconds ({line['times_range'][0]:.2f} to {line['times_range'][1]:.2f})"
         )
     if chosen.out is not None:
         about = {

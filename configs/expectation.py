@@ -92,7 +92,8 @@ def _plain(schema: Schema, node: Schema) -> str:
         case "boolean":
             return "true or false"
         case "integer":
-            return "a whole number" + _bounds(node)
+            times = f", a multiple of {node['multipleOf']}" if "multipleOf" in node else ""
+            return "a whole number" + _bounds(node) + times
         case "number":
             return "a number" + _bounds(node)
         case "string" if "pattern" in node:

@@ -14,7 +14,7 @@ from ..stacking.level2 import seeded
 from .commands import run
 from .console import Console, duration
 from .estimate import estimate
-from .judging import Judged, judge, paired_gain
+from .judging import Judged, judge, paired_gain, scored_by
 from .ladders import aligned
 from .manifest import Manifest
 from .stages import Stages
@@ -138,14 +138,22 @@ def ablate(
             "--optuna: expected what to search, such as --vary tasks.era.lr=1e-4..1e-2, received nothing"
         )
     plans = [plan_rows(base, head, rows, freeze=freeze, folds="auto" if full else None)]
+    workspace = Workspace(plans[0].config, smoke=smoke)
+    settings = [(space.key, value) for space in spaces for value in space.ends()]
     if not optuna:
-        plans += _varied(base, overrides, config, head, vary, full, allow_plugins)
+        settings = [(key, value) for each in vary for key, values in [varied(each)] for value in values]
+    changed = list(_varied(config, overrides, base, head, settings, full, allow_plugins))
+    _refuse_other_truths(workspace, plans[0], settings, changed, smoke)
+    if changed and not optuna:
+        plans += [
+            alone(base, head, AS_CONFIGURED, "ablate-as-configured", "auto" if full else None),
+            *changed,
+        ]
     if dry or optuna or len(plans) > 1 or freeze or full:
         trial = alone(base, head, AS_CONFIGURED, "tune") if optuna else None
         _say_cost(console, plans, trial, spaces, optuna, smoke)
     if dry:
         return None
-    workspace = Workspace(plans[0].config, smoke=smoke)
     scores = workspace.run_path / PROBES
     judged: list[Judged] = []
     probes: list[dict[str, float]] = []
@@ -182,34 +190,48 @@ def ablate(
 
 
 def _varied(
-    base: Config,
-    overrides: Sequence[str],
     config: Any,
+    overrides: Sequence[str],
+    base: Config,
     head: str,
-    vary: Sequence[str],
+    settings: Sequence[tuple[str, str]],
     full: bool,
     allow_plugins: bool,
 ) -> Iterator[Plan]:
-    """One plan for the config as it is, and one for each value of each varied key, each a run of its own."""
-    settings = [(key, value) for each in vary for key, values in [varied(each)] for value in values]
-    if not settings:
-        return
-    folds = "auto" if full else None
-    yield alone(base, head, AS_CONFIGURED, "ablate-as-configured", folds)
+    """One plan for each setting, each a run of its own."""
     for key, value in settings:
         changed = load_config(config, [*overrides, f"{key}={value}"], allow_plugins=allow_plugins)
-        if _judged_by(changed, head) != _judged_by(base, head):
-            raise UserError(
-                f"--vary: expected a key that leaves the head's target, the folds and the seed as they are, received "
-                f"{key!r}: its rows could not be compared"
-            )
-        yield alone(changed, head, f"{key}={value}", f"ablate-{digest([key, value])[:8]}", folds)
+        if changed.name != base.name or changed.runs != base.runs or head not in changed.tasks:
+            raise UserError(f"--vary: expected a key of how the head is trained, received {key!r}")
+        if (changed.tasks[head].kind, changed.tasks[head].columns) != (
+            base.tasks[head].kind,
+            base.tasks[head].columns,
+        ):
+            raise _incomparable(key, value)
+        yield alone(
+            changed, head, f"{key}={value}", f"ablate-{digest([key, value])[:8]}", "auto" if full else None
+        )
 
 
-def _judged_by(config: Config, head: str) -> tuple[Any, ...]:
-    """What two configs must share for the scores of a head to be compared."""
-    task, data = config.tasks[head], config.data
-    return task.kind, task.columns, config.folds, config.seed, data.id, data.train
+def _refuse_other_truths(
+    workspace: Workspace,
+    first: Plan,
+    settings: Sequence[tuple[str, str]],
+    changed: Sequence[Plan],
+    smoke: bool,
+) -> None:
+    """Refuse a setting whose rows are scored by something else than those of the first plan."""
+    expected = scored_by(workspace, first.variants[0].task)
+    for (key, value), plan in zip(settings, changed, strict=True):
+        if scored_by(Workspace(plan.config, smoke=smoke), plan.variants[0].task) != expected:
+            raise _incomparable(key, value)
+
+
+def _incomparable(key: str, value: str) -> UserError:
+    return UserError(
+        f"--vary: expected a key that leaves the head's target, the folds and the seed as they are, received {key!r} "
+        f"(with {value}): its rows could not be compared"
+    )
 
 
 def _say_cost(
@@ -325,7 +347,12 @@ def _sentence(head: str, measure: str, rows: Sequence[Row]) -> str:
         each for each in compared if set(each[3].folds) == set(compared[0][3].folds)
     ]  # of the same rows
     if not compared:
-        return f"Only {reference.label} was trained: nothing to compare."
+        tuned = next((row for row in rows if row.tuned), None)
+        if tuned is None:
+            return f"Only {reference.label} was trained: nothing to compare."
+        return (
+            f"Only {tuned.label} was compared, which was chosen by this very score: judge it by other folds."
+        )
     gain, low, high, best = max(compared, key=lambda each: each[0])
     where = f"{gain:+.4f} {measure} (interval {low:+.4f} to {high:+.4f})"
     if low > 0:
@@ -353,9 +380,9 @@ def _cells(row: Row, probes: Sequence[str]) -> tuple[str, ...]:
     """One line of the table."""
 
     def number(value: float | None, sign: str = "") -> str:
-        return "–" if value is None else f"{value:{sign}.4f}"
+        return "–" if value is None else f"{value:{sign}z.4f}"  # z: no minus before zeros
 
-    interval = "–" if row.low is None or row.high is None else f"{row.low:+.4f} to {row.high:+.4f}"
+    interval = "–" if row.low is None or row.high is None else f"{row.low:+z.4f} to {row.high:+z.4f}"
     return (
         row.label + (" (tuned)" if row.tuned else ""),
         *(number(row.probes.get(name)) for name in probes),
@@ -363,7 +390,7 @@ def _cells(row: Row, probes: Sequence[str]) -> tuple[str, ...]:
         number(row.score),
         number(row.gain, "+"),
         interval,
-        " ".join(f"{gain:+.3f}" for gain in row.folds.values()) or "–",
+        " ".join(f"{gain:+z.3f}" for gain in row.folds.values()) or "–",
     )
 
 

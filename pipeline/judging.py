@@ -1,5 +1,6 @@
 """Rows of an ablation, trained and read: what each head said of rows that it never saw."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..configs import Config
+from ..datasets.files import digest
 from ..datasets.predictions import Predictions
 from ..scoring.intervals import Interval, paired_interval
 from ..scoring.metrics import METRICS, Metric
@@ -81,6 +83,18 @@ def judge(plan: Plan, path: Path, smoke: bool = False) -> Iterator[Judged]:
             if stage.job.name in behind and stage.name in manifest.entries
         )
         yield Judged(variant, truth, guesses, measure, unit, seconds / 60, path)
+
+
+def scored_by(workspace: Workspace, task: str) -> str:
+    """Names what a head is scored by: truth, measure, folds and seed. Scores of equal names can be compared."""
+    target = workspace.targets[task]
+    frame = workspace.frame.sort_index()
+    truth = np.ascontiguousarray(target.truth(frame))
+    content = hashlib.sha256(truth.tobytes()).hexdigest()
+    measures = list(target.measures.items())
+    return digest(
+        [frame.index.tolist(), truth.shape, content, measures, workspace.plan.hash, workspace.config.seed]
+    )
 
 
 def paired_gain(

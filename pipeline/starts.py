@@ -83,10 +83,11 @@ def _key(workspace: Workspace, stages: Stages, start: str, task: str) -> str:
     pictures = workspace.images_digest(workspace.train.ids)
     section = workspace.config.backbones[options.backbone].model_dump(mode="json")
     labels = workspace.labels_digest(options.columns)
+    coding = options.model_dump(mode="json", include={"kind", "columns", "options"})
     probing = workspace.config.probe.model_dump(mode="json")
     machine = [workspace.config.seed, workspace.machine.precision]
     parts = [start, behind, file, section, options.size, pictures, labels, workspace.plan.hash, *machine]
-    return digest([*parts, probing, LABELS, DRAWS])
+    return digest([*parts, coding, probing, LABELS, DRAWS])
 
 
 def _probe(workspace: Workspace, head: str, start: str, task: str) -> dict[str, float]:

@@ -60,6 +60,11 @@ class Space:
             )
         return cls(key, low, high, whole=first.strip().isdigit() and last.strip().isdigit())
 
+    def ends(self) -> tuple[str, ...]:
+        """Values to try a config with before the search: all choices, or both ends of a range."""
+        whole = (str(int(self.low)), str(int(self.high)))
+        return self.choices or (whole if self.whole else (repr(self.low), repr(self.high)))
+
     def suggest(self, trial: "optuna.Trial") -> str:
         """A value as the command line writes it; ranges of a factor of ten or more are searched by their logarithm."""
         if self.choices:

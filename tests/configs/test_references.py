@@ -71,6 +71,10 @@ def test_a_snapshot_of_the_best_probe_needs_probes_during_the_training():
             'pretext.0.kind | one of jigsaw, tiles, simsiam, dino, lejepa | "jigsow" | jigsaw',
         ),
         ("pretext.jig.options.grid=9", "pretext.0.options.grid | a whole number from 2 to 5 | 9"),
+        (
+            "pretext.0={name: jig, kind: simsiam, options: {width: 30}}",
+            "pretext.0.options.width | a whole number from 4 to 65536, a multiple of 4 | 30",
+        ),
         ("pretext.jig.options.crop=[1, 0.5]", "pretext.0.options.crop | the smaller value first | [1, 0.5]"),
         (
             "tasks.era.options.smoothing=1",

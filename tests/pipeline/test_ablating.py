@@ -75,10 +75,24 @@ def test_a_varied_key_gives_a_row_for_each_value_after_its_hours(
     assert other.rows[3].score == found.rows[4].score and other.rows[4].label == "tasks.era.epochs=2"
 
 
+@pytest.mark.parametrize("optuna", [0, 2])
 @pytest.mark.parametrize("key", ["tasks.era.columns=[target],[series]", "folds.n=2,3", "seed=0,1"])
-def test_keys_that_change_what_is_scored_are_not_varied(make_config: MakeConfig, key: str):
+def test_keys_that_change_what_is_scored_are_neither_varied_nor_searched(
+    make_config: MakeConfig, key: str, optuna: int, tmp_path
+):
+    pytest.importorskip("optuna")
     with pytest.raises(UserError, match="its rows could not be compared"):
-        ablate(make_config(), vary=[key], quiet=True)
+        ablate(make_config(), vary=[key], optuna=optuna, quiet=True)
+    assert not (tmp_path / "runs" / "trial-ablate").exists()
+
+
+def test_options_that_change_the_truth_of_a_head_are_not_varied(make_config: MakeConfig, tmp_path):
+    words = {"kind": "word2vec", "columns": ["series"], "size": 32, "epochs": 1}
+    config = make_config(tasks={"words": words}, stack={})
+    with pytest.raises(UserError, match=r"'tasks\.words\.options\.vector_size' \(with 2\)"):
+        ablate(config, rows=["scratch"], vary=["tasks.words.options.vector_size=2,3"], quiet=True)
+    with pytest.raises(UserError, match="how the head is trained"):
+        ablate(config, rows=["scratch"], vary=["name=a,b"], quiet=True)
 
 
 def test_the_hours_of_a_search_grow_with_its_trials(
@@ -98,6 +112,7 @@ def test_the_hours_of_a_search_grow_with_its_trials(
 
 
 def test_a_key_that_does_not_exist_is_told_before_anything_is_trained(make_config: MakeConfig, tmp_path):
-    with pytest.raises(UserError, match=r"tasks\.era\.epoch"):
-        ablate(make_config(), vary=["tasks.era.epoch=1,3"], quiet=True)
+    for optuna in (0, 2):
+        with pytest.raises(UserError, match=r"tasks\.era\.epoch"):
+            ablate(make_config(), vary=["tasks.era.epoch=1,3"], optuna=optuna, quiet=True)
     assert not (tmp_path / "runs" / "trial-ablate").exists()

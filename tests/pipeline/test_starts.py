@@ -7,6 +7,7 @@ from jigstack.configs import load_config
 from jigstack.pipeline import starts
 from jigstack.pipeline.commands import pretrain
 from jigstack.pipeline.console import Console
+from jigstack.pipeline.stages import Stages
 from jigstack.pipeline.starts import PROBES, RAW_PIXELS, probe_starts
 from jigstack.pipeline.variants import plan_rows
 from jigstack.pipeline.workspace import Workspace
@@ -40,6 +41,17 @@ def test_each_start_is_probed_once_with_few_and_with_all_labels(
 
     monkeypatch.setattr(starts, "_probe", refuse)
     assert again() == table
+
+
+def test_another_coding_of_the_same_labels_is_probed_anew(make_config: MakeConfig):
+    """Classes of a column are scored by accuracy, its numbers by r2: neither score stands for the other."""
+    plans = {head: plan_rows(load_config(make_config()), head, ["scratch"]) for head in ("era", "kind")}
+    keys = set()
+    for head, plan in plans.items():
+        renamed = plan.config.model_copy(update={"tasks": {"head": plan.config.tasks[f"{head}-scratch"]}})
+        workspace = Workspace(renamed)
+        keys.add(starts._key(workspace, Stages(workspace), "scratch", "head"))
+    assert len(keys) == 2
 
 
 def test_an_inductive_pretext_is_probed_fold_by_fold_with_what_has_not_seen_it(
