@@ -25,8 +25,12 @@ def kappa(truth, prediction):
     return twins.cohen_kappa_score(truth, np.floor(prediction + 0.5), weights="quadratic", labels=range(4))
 
 
+def correlations(truth, prediction):
+    return np.array([pearsonr(y, p).correlation for y, p in zip(truth, prediction, strict=True)])
+
+
 def correlation(truth, prediction):
-    return np.mean([pearsonr(y, p)[0] for y, p in zip(truth, prediction, strict=True)])
+    return correlations(truth, prediction).mean()
 
 
 CASES = [
@@ -90,15 +94,15 @@ def test_resamples_share_the_correlations_of_rows():
 def test_constant_rows_of_the_truth_are_left_out_and_those_of_the_prediction_count_nothing():
     truth, prediction = (values.copy() for values in VALUES)
     truth[0], prediction[1] = 2.0, 0.1
-    rows = [pearsonr(y, p)[0] for y, p in zip(truth[2:], prediction[2:], strict=True)]
-    assert METRICS["pearson"].function(truth, prediction) == pytest.approx(np.sum(rows) / 79)
+    wanted = correlations(truth[2:], prediction[2:]).sum() / 79
+    assert METRICS["pearson"].function(truth, prediction) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("offset", [0.1, 1e6])
 def test_constant_columns_do_the_same_for_the_correlation_of_columns(offset):
     truth, prediction = (values + offset for values in VALUES)
     truth[:, 0], prediction[:, 1] = 0.3, 0.1
-    wanted = pearsonr(truth[:, 2], prediction[:, 2])[0] / 2
+    wanted = correlations(truth.T[2:], prediction.T[2:])[0] / 2
     assert METRICS["pearson_columns"].function(truth, prediction) == pytest.approx(wanted, abs=1e-8)
 
 
