@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import registry
 from .errors import KeyPath, Problem, closest, shown
-from .heads import Options
+from .heads import Options, RegressionOptions
 from .schema import HEAD_OPTIONS, Config, Pretext, Task
 from .validation import validate
 
@@ -125,7 +125,25 @@ def _augment(config: Config) -> Iterator[Problem]:
 
 def _head_options(config: Config) -> Iterator[Problem]:
     for name, task in config.tasks.items():
-        yield from validate(HEAD_OPTIONS[task.kind], task.options, ("tasks", name, "options"))[1]
+        options, problems = validate(HEAD_OPTIONS[task.kind], task.options, ("tasks", name, "options"))
+        yield from problems
+        if isinstance(options, RegressionOptions) and options.correlates:
+            yield from _pearson(name, task, options)
+
+
+def _pearson(name: str, task: Task, options: RegressionOptions) -> Iterator[Problem]:
+    if task.frozen:
+        yield Problem(
+            ("tasks", name, "options", "loss"),
+            f"squared with learner: {task.learner}, which fits squared error; pearson needs learner: network",
+            "pearson",
+        )
+    elif options.correlates == "row" and len(task.columns) < 2:
+        yield Problem(
+            ("tasks", name, "columns"),
+            "two or more columns with loss: pearson, which correlates within a row; centre: column takes one",
+            shown(task.columns),
+        )
 
 
 def _task_names(config: Config) -> Iterator[Problem]:

@@ -345,7 +345,7 @@ class Features(Section):
     ]
 
 
-Metric = Literal["rmse", "mae", "r2", "accuracy", "logloss", "auc", "f1", "qwk"]
+Metric = Literal["rmse", "mae", "r2", "pearson", "pearson_columns", "accuracy", "logloss", "auc", "f1", "qwk"]
 
 
 class Stack(Section):
@@ -354,6 +354,8 @@ class Stack(Section):
     target: str | list[str]
     """The train column or columns to predict."""
     metric: Metric = "rmse"
+    """`pearson`: the mean over rows of the correlation over two or more target columns; `pearson_columns`: the mean
+    over the target columns of the correlation over rows."""
     models: Annotated[list[Literal["lightgbm", "ridge"]], Field(min_length=1)] = ["lightgbm", "ridge"]
     members: list[str] = []
     """The tasks whose features are stacked; empty: every task trained on all folds."""
@@ -368,6 +370,15 @@ class Stack(Section):
     @classmethod
     def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         return _rising(value)
+
+    @model_validator(mode="after")
+    def _enough_to_correlate(self) -> "Stack":
+        if self.metric == "pearson" and len(self.columns) < 2:
+            raise ValueError(
+                "two or more columns as target with metric: pearson, which correlates within a row; pearson_columns "
+                "takes one"
+            )
+        return self
 
     @property
     def columns(self) -> list[str]:

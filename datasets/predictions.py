@@ -34,7 +34,7 @@ class Predictions:
             Values are stored as float32.
         task: the task's name.
         columns: names of the D prediction columns.
-        space: what a value is: ``value``, ``probability``, ...
+        space: what a value is: ``value``, ``probability``, ..., or the one metric that it is good for (`Target.space`).
         plan: hash of the fold plan.
         views: names of the V test-time views.
         decodes: target column → {prediction column: coefficient}; the target in its own units is that linear

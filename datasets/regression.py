@@ -9,16 +9,25 @@ import numpy as np
 import pandas as pd
 
 from ..configs.heads import RegressionOptions
+from ..scoring.pearson import SHORT
 
 
 @dataclass(frozen=True)
 class RegressionTarget:
     """One or several numeric columns, standardised; the scale floor keeps a constant column finite.
 
+    The correlation within a row sees how the columns lie to each other, so that with it all of them share one mean and
+    one scale, the mean deviation within a row: the loss is then the metric `pearson` of the table's own numbers. It
+    leaves level and spread of a row open; `decode` gives every row the same, so that averages over views and fold
+    models weigh all alike. With the correlation within a column, level and spread of a column are whatever the
+    network of a fold says.
+
     Attributes:
         inputs: the K table columns.
         range: smallest and largest decoded value, or None.
         mean, scale: (K,) of the fold's training rows.
+        loss: `squared_error`, `row_correlation` or `column_correlation`.
+        usual: (K,) encoded means of the columns; empty where these are 0.
     """
 
     name: str
@@ -26,9 +35,9 @@ class RegressionTarget:
     range: tuple[float, float] | None = None
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    loss: str = "squared_error"
+    usual: tuple[float, ...] = ()
     kind: str = field(default="regression", init=False)
-    loss: str = field(default="squared_error", init=False)
-    space: str = field(default="value", init=False)
 
     @classmethod
     def code(
@@ -37,11 +46,22 @@ class RegressionTarget:
         """Check that the columns of all labelled rows are numbers.
 
         Raises:
-            ValueError: a value is not a number or infinite; it names the task, column and rows.
+            ValueError: a value is not a number or infinite (it names the task, column and rows), or one column alone
+                is to be correlated within rows.
         """
         for column in columns:
             _numbers(name, frame[column])
-        return cls(name, tuple(columns), options.range)
+        loss = f"{options.correlates}_correlation" if options.correlates else "squared_error"
+        if loss == "row_correlation" and len(columns) < 2:
+            raise ValueError(
+                f"task {name}: expected two or more columns with loss: pearson, which correlates within a row, "
+                f"received {list(columns)}; use centre: column or loss: squared"
+            )
+        return cls(name, tuple(columns), options.range, loss=loss)
+
+    @property
+    def space(self) -> str:
+        return {"row_correlation": "pearson", "column_correlation": "pearson_columns"}.get(self.loss, "value")
 
     @property
     def width(self) -> int:
@@ -66,15 +86,37 @@ class RegressionTarget:
                 f"task {self.name}: expected labelled training rows in {list(self.inputs)}, received none in this fold"
             )
         mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+        if self.loss == "row_correlation":
+            return self._fit_rows(values, mean)
         scale = np.where(scale > 1e-8 * np.maximum(1.0, np.abs(mean)), scale, 1.0)
         return dataclasses.replace(self, mean=tuple(map(float, mean)), scale=tuple(map(float, scale)))
+
+    def _fit_rows(self, values: np.ndarray, usual: np.ndarray) -> "RegressionTarget":
+        rows = values[np.isfinite(values).sum(axis=1) > 1]
+        spread = float(np.nanstd(rows, axis=1).mean()) if len(rows) else 0.0
+        if not spread > 1e-8 * np.nanmax(np.abs(values)):
+            raise ValueError(
+                f"task {self.name}: expected training rows with different values in {list(self.inputs)}, received none "
+                "in this fold; nothing correlates with a constant row"
+            )
+        mean = float(np.nanmean(values))
+        return dataclasses.replace(
+            self,
+            mean=(mean,) * self.width,
+            scale=(spread,) * self.width,
+            usual=tuple(map(float, (usual - mean) / spread)),
+        )
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         # Standardised in float64: years near 2000 lose digits in float32 before the mean is taken off.
         return ((self._values(frame) - self.mean) / self.scale).astype(np.float32)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
-        values = outputs.astype(np.float64) * self.scale + self.mean
+        values = outputs.astype(np.float64)
+        if self.loss == "row_correlation":
+            values = values - values.mean(axis=1, keepdims=True)
+            values /= np.maximum(values.std(axis=1, keepdims=True), SHORT)
+        values = values * self.scale + self.mean
         return (values if self.range is None else np.clip(values, *self.range)).astype(np.float32)
 
     def truth(self, frame: pd.DataFrame) -> np.ndarray:
@@ -85,11 +127,11 @@ class RegressionTarget:
 
     @property
     def measures(self) -> dict[str, str]:
-        return {"rmse": "", "r2": ""}
+        return {"rmse": "", "r2": ""} if self.space == "value" else {self.space: ""}
 
     @property
     def start(self) -> np.ndarray:
-        return np.zeros(self.width, dtype=np.float32)
+        return np.array(self.usual or np.zeros(self.width), dtype=np.float32)
 
     @property
     def notes(self) -> list[str]:

@@ -29,12 +29,13 @@ class Target(Protocol):
 
     @property
     def loss(self) -> str:
-        """A name in `scoring.losses.LOSSES`."""
+        """A name in `scoring.losses.LOSSES` or `BATCH_LOSSES`."""
         ...
 
     @property
     def space(self) -> str:
-        """What a decoded column holds: `value`, `probability` or `embedding`."""
+        """What a decoded column holds: `value`, `probability`, `embedding`, or the name of the one metric that such
+        values are good for: all that it does not see of them is arbitrary."""
         ...
 
     @property

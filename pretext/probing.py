@@ -198,9 +198,10 @@ def _features(backbone: Any, batch: Tensor, machine: Machine) -> Tensor:
 
 
 def _kind(target: Target) -> Kind:
-    """By the first measure; a target may have others that a probe does not report."""
+    """By the first measure; a target may have others that a probe does not report. Correlated columns are values."""
     first = next(iter(target.measures))
     kinds: dict[str, Kind] = {measures[0]: kind for kind, measures in MEASURES.items()}
+    kinds |= {"pearson": "values", "pearson_columns": "values"}
     if first not in kinds:
         raise ValueError(
             f"task {target.name}: expected one of {list(kinds)} as first measure, received {first}"

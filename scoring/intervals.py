@@ -80,7 +80,6 @@ def bootstrap_scores(
     """
     if resamples < 1:
         raise ValueError(f"`resamples` must be 1 or more; received {resamples}.")
-    checked = [metric.check(truth, prediction) for prediction in predictions]
     n_rows = len(truth)
     if groups is not None and len(groups) != n_rows:
         raise ValueError(f"`groups` must have one entry a row, {n_rows}; received {len(groups)}.")
@@ -89,9 +88,10 @@ def bootstrap_scores(
         if groups is None
         else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
     )
+    n_groups = int(codes.max(initial=-1)) + 1
+    scorers = [metric.scorer(truth, prediction, codes, n_groups) for prediction in predictions]
     parts = [
-        [metric.resample(y, p, codes, counts) for y, p in checked]
-        for counts in _draws(int(codes.max()) + 1, n_rows, generator, resamples)
+        [score(counts) for score in scorers] for counts in _draws(n_groups, n_rows, generator, resamples)
     ]
     return np.concatenate([np.stack(part) for part in parts], axis=1)
 

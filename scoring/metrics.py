@@ -5,8 +5,9 @@ c_g times needs no second look at the rows: its sums are Σ_g c_g · (sums of gr
 one matrix product.
 
 Two kinds. A ``value`` metric takes truth (N,) or (N, K) and predictions of the same shape; with K columns it
-is the uniform average of the columns' scores (scikit-learn's ``multioutput="uniform_average"``), but for cosine. A
-``probability`` metric takes the class codes (N,), integers 0 to C-1, and class probabilities (N, C).
+is the uniform average of the columns' scores (scikit-learn's ``multioutput="uniform_average"``), but for
+cosine and pearson, which are means over rows. A ``probability`` metric takes the class codes (N,), integers 0
+to C-1, and class probabilities (N, C).
 """
 
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .pearson import ROUNDING, row_correlations
 
 Array = NDArray[np.float64]
 Kind = Literal["value", "probability"]
@@ -33,6 +36,7 @@ class Metric:
             undefined.
         squared: whether the score is a function of the mean squared error, so that averaging models has a
             known effect.
+        by_row: where the score is a mean over rows: (truth, prediction) → (N,), NaN where a row is left out.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Metric:
     kind: Kind
     resample: Callable[[Array, Array, NDArray[np.int64], Array], Array]
     squared: bool = False
+    by_row: Callable[[Array, Array], Array] | None = None
 
     def function(self, truth: NDArray, prediction: NDArray) -> float:
         """Score the predictions.
@@ -96,6 +101,22 @@ class Metric:
             )
         return y, p
 
+    def scorer(
+        self, truth: NDArray, prediction: NDArray, group: NDArray[np.int64], n_groups: int
+    ) -> Callable[[Array], Array]:
+        """A function from counts (R, G) to the scores (R,) of these resamples.
+
+        The scores of rows, where there are such, are computed once for all resamples.
+
+        Raises:
+            ValueError: as `function`.
+        """
+        y, p = self.check(truth, prediction)
+        if self.by_row is None:
+            return lambda counts: self.resample(y, p, group, counts)
+        sums = _group_sums(_row_sums(self.by_row(y, p)), group, n_groups)  # (G, 2)
+        return lambda counts: _ratio(counts @ sums)
+
     def better(self, score: float, other: float) -> bool:
         """Whether `score` is strictly better than `other`."""
         return score > other if self.greater_is_better else score < other
@@ -103,10 +124,33 @@ class Metric:
 
 def _grouped(sums: Array, group: NDArray[np.int64], counts: Array) -> Array:
     """Sums of every resample: row sums (N, S) → group sums (G, S) → (R, S)."""
-    by_group = np.stack(
-        [np.bincount(group, weights=column, minlength=counts.shape[1]) for column in sums.T], axis=1
-    )
-    return counts @ by_group
+    return counts @ _group_sums(sums, group, counts.shape[1])
+
+
+def _group_sums(sums: Array, group: NDArray[np.int64], n_groups: int) -> Array:
+    """Row sums (N, S) → group sums (G, S)."""
+    columns = [np.bincount(group, weights=column, minlength=n_groups) for column in sums.T]
+    return np.stack(columns, axis=1).astype(np.float64, copy=False)
+
+
+def _row_sums(scores: Array) -> Array:
+    """Of scores (N,), NaN where left out: value and weight (N, 2)."""
+    defined = np.isfinite(scores)
+    return _stack(np.where(defined, scores, 0.0), defined.astype(np.float64))
+
+
+def _ratio(s: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return s[:, 0] / s[:, 1]
+
+
+def _mean_of_rows(name: str, by_row: Callable[[Array, Array], Array]) -> Metric:
+    """A value metric, greater is better, that is the mean over rows of (truth, prediction) → (N,)."""
+
+    def resample(truth: Array, prediction: Array, group: NDArray[np.int64], counts: Array) -> Array:
+        return _ratio(_grouped(_row_sums(by_row(truth, prediction)), group, counts))
+
+    return Metric(name, True, "value", resample, by_row=by_row)
 
 
 def _of_columns(row_sums: Callable[[Array, Array], Array], finish: Callable[[Array], Array]):
@@ -206,17 +250,39 @@ def _auc(truth: Array, prediction: Array, group: NDArray[np.int64], counts: Arra
         below = np.cumsum(negative, axis=1) - negative / 2  # ties count half
         with np.errstate(divide="ignore", invalid="ignore"):
             scores.append((positive * below).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1)))
-    defined = np.isfinite(scores)
-    with np.errstate(invalid="ignore"):
-        return np.where(defined, scores, 0.0).sum(axis=0) / defined.sum(axis=0)
+    return _mean_of_known(np.array(scores))
 
 
-def _cosine(truth: Array, prediction: Array, group: NDArray[np.int64], counts: Array) -> Array:
+def _cosines(truth: Array, prediction: Array) -> Array:
     lengths = np.linalg.norm(truth, axis=1) * np.linalg.norm(prediction, axis=1)
-    cosines = (truth * prediction).sum(axis=1) / np.where(lengths > 0, lengths, 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sums = _grouped(_stack(cosines, np.ones(len(cosines))), group, counts)
-        return sums[:, 0] / sums[:, 1]
+    return (truth * prediction).sum(axis=1) / np.where(lengths > 0, lengths, 1.0)
+
+
+def _column_correlations(truth: Array, prediction: Array, group: NDArray[np.int64], counts: Array) -> Array:
+    scores = []
+    for k in range(truth.shape[1]):
+        # Σyp - Σy Σp / n loses no digits about the mean; a column that is constant but for rounding is made so.
+        y, p = (values[:, k] - values[:, k].mean() for values in (truth, prediction))
+        y, p = (
+            np.where(np.linalg.norm(c) > ROUNDING * np.linalg.norm(whole[:, k]), c, 0.0)
+            for c, whole in ((y, truth), (p, prediction))
+        )
+        s = _grouped(_stack(y * p, y, p, y**2, p**2, np.ones_like(y)), group, counts)
+        n = np.maximum(s[:, 5], 1.0)
+        shared = s[:, 0] - s[:, 1] * s[:, 2] / n
+        of_truth, of_prediction = s[:, 3] - s[:, 1] ** 2 / n, s[:, 4] - s[:, 2] ** 2 / n
+        defined, varies = of_truth > 1e-12 * s[:, 3], of_prediction > 1e-12 * s[:, 4]
+        lengths = np.sqrt(np.where(defined, of_truth, 1.0) * np.where(varies, of_prediction, 1.0))
+        found = np.where(varies, np.clip(shared / lengths, -1.0, 1.0), 0.0)
+        scores.append(np.where(defined, found, np.nan))
+    return _mean_of_known(np.array(scores))
+
+
+def _mean_of_known(scores: Array) -> Array:
+    """Mean over the first axis, without NaN; NaN where there is nothing else."""
+    known = np.isfinite(scores)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, scores, 0.0).sum(axis=0) / known.sum(axis=0)
 
 
 METRICS: dict[str, Metric] = {
@@ -232,7 +298,9 @@ METRICS: dict[str, Metric] = {
         Metric("mae", False, "value", _of_columns(_absolute_error, lambda s: s[:, 0] / s[:, 1])),
         Metric("r2", True, "value", _of_columns(_r2_sums, _r2), squared=True),
         Metric("qwk", True, "value", _of_columns(_kappa_sums, _kappa)),
-        Metric("cosine", True, "value", _cosine),
+        _mean_of_rows("cosine", _cosines),
+        _mean_of_rows("pearson", row_correlations),
+        Metric("pearson_columns", True, "value", _column_correlations),
         Metric("accuracy", True, "probability", _of_classes(_hits, lambda s: s[:, 0] / s[:, 1])),
         Metric("logloss", False, "probability", _of_classes(_surprise, lambda s: s[:, 0] / s[:, 1])),
         Metric("f1", True, "probability", _of_classes(_confusions, _f1)),
@@ -247,7 +315,9 @@ a class). accuracy and f1 take the most probable class. f1: of the second class 
 macro average over the classes that occur in truth or guesses. auc: of the second class when there are two,
 else the macro average of one class against the rest, over the classes that occur. cosine: the mean over rows of the
 cosine of the angle between the two vectors (N, K); a vector of length 0 has the cosine 0 with all. It scores
-embeddings, and is no metric of a stack.
+embeddings, and is no metric of a stack. pearson: the mean over rows of the correlation within a row, over two or more
+columns; pearson_columns: the mean over columns of the correlation within a column. `scoring.pearson` says what becomes
+of constant rows and columns.
 """
 
 

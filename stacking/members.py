@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..datasets.findings import did_you_mean
 from ..datasets.folds import FoldPlan
 from ..datasets.predictions import Predictions, same_plan
-from ..scoring.metrics import Array
+from ..scoring.metrics import METRICS, Array
 from ..transfer.features import Features, aggregate
 from .problem import Problem
 
@@ -145,6 +145,8 @@ def validated_folds(plan: FoldPlan) -> list[int]:
 
 def _decoding(predictions: Predictions, problem: Problem) -> Array | None:
     """The matrix (D, O) from prediction columns to the problem's outputs; None if the task has none."""
+    if predictions.space in METRICS and predictions.space != problem.metric.name:
+        return None
     position = {column: j for j, column in enumerate(predictions.columns)}
     matrix = np.zeros((len(position), len(problem.outputs)))
     if problem.is_classes:

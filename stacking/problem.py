@@ -56,6 +56,11 @@ class Problem:
         if not truth.index.is_unique:
             raise ValueError("`truth` must have one row an id; received duplicate ids.")
         metric = get_metric(options.metric)
+        if metric.name == "pearson" and len(target) < 2:
+            raise ValueError(
+                f"`stack.metric` pearson correlates within a row: expected two or more target columns, received "
+                f"{list(target)}. Use pearson_columns for one."
+            )
         known = truth[list(target)].dropna()
         if known.empty:
             raise ValueError(f"`stack.target` {list(target)}: expected labelled rows, received none.")
@@ -148,13 +153,13 @@ class Problem:
 
         Shares are smoothed by one row a class, so that logloss does not punish a class that is absent from a fold.
         A fold's training shares run against its own labels: pooled over folds, their ranking would score below
-        chance, so for auc the constant is that of all rows.
+        chance, so for auc and the correlation within columns the constant is that of all rows.
         """
         rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
         known = self.encoded[rows[rows >= 0]]
         if not len(known):
             raise ValueError("`ids` must hold labelled training rows; received none with a known target.")
-        if self.metric.name == "auc":
+        if self.metric.name in ("auc", "pearson_columns"):
             known = self.encoded
         if self.is_classes:
             return (known.sum(axis=0) + 1) / (len(known) + known.shape[1])

@@ -10,7 +10,7 @@ from ..configs.heads import HeadAugment, Mix
 from ..configs.schema import Unfreeze
 from ..datasets.findings import did_you_mean
 from ..datasets.targets import Target
-from ..scoring.losses import LOSSES, masked_mean
+from ..scoring.losses import mean_loss
 from ..training.fit import freeze
 from ..training.mix import mix
 from ..training.modality import changed, seen
@@ -96,15 +96,10 @@ class HeadNetwork(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
     def loss(self, outputs: dict[str, Tensor], views: dict[str, Any]) -> dict[str, Tensor]:
-        """The weighted sum over tasks as `loss`, and each task's own mean over its labelled rows."""
+        """The weighted sum over tasks as `loss`, and each task's own mean over what is labelled."""
         parts = {}
         for name, target in self.targets.items():
-            wanted, given = views["targets"][name], outputs[name].float()
-            missing = wanted.isnan()
-            filled = torch.where(
-                missing, given.detach(), wanted
-            )  # a missing column costs nothing and moves nothing
-            parts[name] = masked_mean(LOSSES[target.loss](given, filled), ~missing.all(dim=1))
+            parts[name] = mean_loss(target.loss, outputs[name].float(), views["targets"][name])
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
         return {"loss": total, **(parts if len(parts) > 1 else {})}
 

@@ -81,7 +81,9 @@ def score_task(
         if metric.kind == "probability":
             wanted = wanted.argmax(axis=1)
         interval = bootstrap_interval(metric, wanted, guesses.to_numpy(), groups, generator, resamples)
-        score, usual = (metric.function(wanted, values) for values in (guesses.to_numpy(), constant))
+        score = metric.function(wanted, guesses.to_numpy())
+        # The means of folds run against their own rows; with one constant for all a column has the correlation 0.
+        usual = metric.function(wanted, 0 * constant if name == "pearson_columns" else constant)
         scores.append(
             TaskScore(predictions.task, name, unit, len(guesses), score, interval.low, interval.high, usual)
         )

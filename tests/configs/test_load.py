@@ -190,7 +190,7 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file(good: Path):
         "  did you mean: jig\n"
         "\n"
         "fruit.yaml:22: stack.target.metric\n"
-        "  expected: one of rmse, mae, r2, accuracy, logloss, auc, f1, qwk\n"
+        "  expected: one of rmse, mae, r2, pearson, pearson_columns, accuracy, logloss, auc, f1, qwk\n"
         '  received: "rsme"\n'
         "  did you mean: rmse\n"
         "\n"

@@ -78,7 +78,17 @@ def test_a_snapshot_of_the_best_probe_needs_probes_during_the_training():
         ("pretext.jig.options.crop=[1, 0.5]", "pretext.0.options.crop | the smaller value first | [1, 0.5]"),
         (
             "tasks.era.options.smoothing=1",
-            "tasks.era.options.smoothing | a key of tasks.era.options: range | smoothing",
+            "tasks.era.options.smoothing | a key of tasks.era.options: range, loss, centre | smoothing",
+        ),
+        (
+            "tasks.era.options={loss: pearson}",
+            "tasks.era.columns | two or more columns with loss: pearson, which correlates within a row; centre: column "
+            'takes one | ["t"]',
+        ),
+        (
+            "tasks.era={kind: regression, columns: [t, u], learner: ridge, options: {loss: pearson}}",
+            "tasks.era.options.loss | squared with learner: ridge, which fits squared error; pearson needs learner: "
+            "network | pearson",
         ),
         ("tasks.era.augment.pad=96", "tasks.era.augment.pad | fewer pixels than the size, 96 | 96"),
         ("tasks.era.backbone=imgs", 'tasks.era.backbone | one of auto, img | "imgs" | img'),

@@ -58,3 +58,21 @@ def test_a_network_is_written_as_it_always_was():
     """Stage keys follow from it."""
     written = Task(kind="regression", columns=["c"]).model_dump(mode="json")
     assert {"epochs", "augment", "learner"} <= set(written) and "table" not in written
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"centre": "row"}, "centre left out with loss: squared"),
+        ({"loss": "pearson", "range": (0, 1)}, "range left out with loss: pearson"),
+    ],
+)
+def test_options_of_a_correlation_that_nothing_reads_are_refused(options: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        Task(kind="regression", columns=["a", "b"], options=options).head_options()
+
+
+def test_one_target_has_no_correlation_within_a_row():
+    with pytest.raises(ValueError, match="two or more columns as target with metric: pearson"):
+        Stack(target="a", metric="pearson")
+    assert Stack(target="a", metric="pearson_columns").columns == ["a"]

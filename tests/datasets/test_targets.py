@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -20,6 +21,7 @@ from jigstack.datasets.targets import (
     restore_target,
 )
 from jigstack.scoring import METRICS
+from jigstack.scoring.losses import BATCH_LOSSES
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 FRAME = pd.DataFrame(
@@ -52,6 +54,8 @@ def coded(kind: str, column: str, **options: object) -> Target:
     [
         regression("year"),
         regression("year", "era"),
+        regression("year", "era", loss="pearson"),
+        regression("year", loss="pearson", centre="column"),
         onehot("era"),
         onehot("kind", smoothing=0.1),
         coded("date", "made"),
@@ -79,7 +83,7 @@ def test_every_target_keeps_the_contract(target):
     np.testing.assert_array_equal(np.isnan(truth).any(axis=1), missing)
     assert fitted.measures.keys() <= METRICS.keys()
     assert fitted.start.dtype == np.float32 and fitted.start.shape == (fitted.width,)
-    if fitted.kind != "onehot":  # whose outputs are logits
+    if fitted.kind != "onehot" and fitted.space != "pearson":  # logits; patterns without level and spread
         np.testing.assert_allclose(decoded[~missing], truth[~missing], rtol=1e-5, atol=1e-6)
 
 
@@ -94,6 +98,65 @@ def test_decoding_undoes_encoding(values: np.ndarray):
     frame = pd.DataFrame(values, columns=["a", "b"])
     fitted = RegressionTarget("head", ("a", "b")).fit(frame)
     np.testing.assert_allclose(fitted.decode(fitted.encode(frame)), values, rtol=1e-4, atol=1e-2)
+
+
+CELLS = np.random.default_rng(0).normal([0.0, 5.0, -2.0], [1.0, 3.0, 0.2], (30, 3))
+
+
+def correlated(**options: object) -> RegressionTarget:
+    frame = pd.DataFrame(CELLS, columns=["a", "b", "c"])
+    task = Task(kind="regression", columns=list(frame), options={"loss": "pearson", **options})
+    target = code_target("head", task, frame).fit(frame)
+    assert isinstance(target, RegressionTarget)
+    return target
+
+
+def test_the_correlation_loss_of_rows_is_the_metric_of_the_tables_own_numbers():
+    """Columns that are scaled one by one would lie differently to each other."""
+    target = correlated()
+    outputs = np.random.default_rng(1).normal(size=CELLS.shape).astype(np.float32)
+    encoded = target.encode(pd.DataFrame(CELLS, columns=["a", "b", "c"]))
+    loss = BATCH_LOSSES[target.loss](torch.from_numpy(outputs), torch.from_numpy(encoded))
+    assert float(loss) == pytest.approx(
+        1 - METRICS["pearson"].function(CELLS, target.decode(outputs)), abs=1e-5
+    )
+
+
+def test_a_head_of_row_patterns_starts_from_the_means_of_the_columns():
+    target = correlated()
+    means = CELLS.mean(axis=0)
+    assert np.corrcoef(target.decode(target.start[None])[0], means)[0, 1] == pytest.approx(1.0)
+    np.testing.assert_allclose(target.start * target.scale + target.mean, means, rtol=1e-5)
+
+
+def test_every_decoded_row_has_the_same_level_and_spread_but_a_constant_one():
+    target = correlated()
+    outputs = np.array([[1, 2, 4], [-300, 500, 100], [7, 7, 7]], np.float32)
+    decoded = target.decode(outputs)
+    np.testing.assert_allclose(decoded.mean(axis=1), CELLS.mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        decoded.std(axis=1), [*[CELLS.std(axis=1).mean()] * 2, 0.0], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_columns_that_are_correlated_one_by_one_are_standardised_one_by_one():
+    target = correlated(centre="column")
+    encoded = target.encode(pd.DataFrame(CELLS, columns=["a", "b", "c"]))
+    np.testing.assert_allclose(encoded, StandardScaler().fit_transform(CELLS), rtol=1e-5, atol=1e-6)
+    assert (target.loss, list(target.measures)) == ("column_correlation", ["pearson_columns"])
+
+
+def test_one_column_has_no_correlation_within_a_row():
+    with pytest.raises(
+        ValueError, match=r"two or more columns with loss: pearson.*\['year'\].*centre: column"
+    ):
+        regression("year", loss="pearson")
+
+
+def test_rows_that_are_all_constant_teach_no_correlation():
+    frame = pd.DataFrame({"a": [1.0, 2.0, np.nan], "b": [1.0, 2.0, 3.0]})
+    with pytest.raises(ValueError, match=r"different values .* none in this fold"):
+        RegressionTarget("head", ("a", "b"), loss="row_correlation").fit(frame)
 
 
 def test_years_keep_their_digits():

@@ -1,7 +1,17 @@
 """Row losses against torch's own."""
 
+import numpy as np
 import torch
-from jigstack.scoring.losses import cosine_distance, cross_entropy, masked_mean, squared_error
+from jigstack.scoring.losses import (
+    column_correlation_loss,
+    cosine_distance,
+    cross_entropy,
+    masked_mean,
+    mean_loss,
+    row_correlation_loss,
+    squared_error,
+)
+from jigstack.scoring.pearson import SHORT, column_correlations, mean_correlation, row_correlations
 from torch.nn import functional
 
 OUTPUTS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
@@ -49,3 +59,55 @@ def test_a_batch_without_labels_costs_nothing_and_has_a_gradient_of_zero():
     mean = masked_mean(losses, torch.zeros(3, dtype=torch.bool))
     mean.backward()
     assert mean == 0 and losses.grad is not None and torch.equal(losses.grad, torch.zeros(3))
+
+
+def gaps() -> torch.Tensor:
+    targets = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+    targets[0, 1] = targets[2, 3] = torch.nan
+    targets[4] = 2.5
+    return targets
+
+
+def test_correlation_losses_are_the_metrics_with_gaps_and_constant_rows():
+    targets = gaps()
+    rows, columns = (
+        1 - mean_correlation(of(targets.numpy(), OUTPUTS.numpy()))
+        for of in (row_correlations, column_correlations)
+    )
+    assert np.isclose(float(row_correlation_loss(OUTPUTS, targets)), rows, atol=1e-6)
+    assert np.isclose(float(column_correlation_loss(OUTPUTS, targets)), columns, atol=1e-6)
+
+
+def test_the_gradient_of_correlation_losses_is_that_of_finite_differences():
+    outputs = OUTPUTS.double().requires_grad_()
+    for loss in (row_correlation_loss, column_correlation_loss):
+        assert torch.autograd.gradcheck(lambda given, loss=loss: loss(given, gaps().double()), outputs)
+
+
+def test_a_constant_row_of_outputs_has_a_bounded_gradient_that_leads_out_of_it():
+    outputs = torch.full((1, 4), 7.0, requires_grad=True)
+    targets = torch.tensor([[1.0, 2.0, 3.0, 5.0]])
+    loss = row_correlation_loss(outputs, targets)
+    loss.backward()
+    assert loss == 1.0
+    assert outputs.grad is not None and outputs.grad.norm() <= 1.001 / SHORT
+    assert row_correlation_loss(outputs - outputs.grad, targets) < 1e-5
+
+
+def test_a_batch_without_correlations_costs_nothing_and_has_a_gradient_of_zero():
+    for targets in (torch.full((3, 2), torch.nan), torch.ones(3, 2)):
+        outputs = torch.randn(3, 2, requires_grad=True)
+        loss = row_correlation_loss(outputs, targets)
+        loss.backward()
+        assert loss == 0 and outputs.grad is not None and torch.equal(outputs.grad, torch.zeros(3, 2))
+
+
+def test_the_mean_loss_leaves_out_missing_cells_of_every_loss():
+    outputs, targets = OUTPUTS.clone().requires_grad_(), gaps()
+    targets[5] = torch.nan
+    known = ~targets.isnan()
+    squares = torch.where(known, OUTPUTS - targets, 0.0).square().mean(dim=1)[:5].mean()
+    torch.testing.assert_close(mean_loss("squared_error", outputs, targets), squares)
+    for name in ("squared_error", "row_correlation", "column_correlation"):
+        (gradient,) = torch.autograd.grad(mean_loss(name, outputs, targets), outputs)
+        assert gradient.isfinite().all() and (gradient[~known] == 0).all() and gradient[0, 0] != 0

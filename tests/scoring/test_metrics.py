@@ -1,5 +1,6 @@
-"""Every metric equals scikit-learn's, on the rows and on every bootstrap resample of them."""
+"""Every metric equals scikit-learn's or scipy's, on the rows and on every bootstrap resample of them."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jigstack.scoring import METRICS, get_metric
+from jigstack.scoring.pearson import row_correlations
+from scipy.stats import pearsonr
 from sklearn import metrics as twins
 from sklearn.metrics.pairwise import paired_cosine_distances
 
@@ -22,12 +25,22 @@ def kappa(truth, prediction):
     return twins.cohen_kappa_score(truth, np.floor(prediction + 0.5), weights="quadratic", labels=range(4))
 
 
+def correlations(truth, prediction):
+    return np.array([pearsonr(y, p).correlation for y, p in zip(truth, prediction, strict=True)])
+
+
+def correlation(truth, prediction):
+    return correlations(truth, prediction).mean()
+
+
 CASES = [
     ("rmse", *VALUES, twins.root_mean_squared_error),
     ("mae", *VALUES, twins.mean_absolute_error),
     ("r2", *VALUES, twins.r2_score),
     ("qwk", *GRADES, kappa),
     ("cosine", *VALUES, lambda y, p: np.mean(1 - paired_cosine_distances(y, p))),
+    ("pearson", *VALUES, correlation),
+    ("pearson_columns", *VALUES, lambda y, p: correlation(y.T, p.T)),
     ("accuracy", CODES, SHARES, lambda y, p: twins.accuracy_score(y, p.argmax(axis=1))),
     ("logloss", CODES, SHARES, lambda y, p: twins.log_loss(y, p, labels=range(p.shape[1]))),
     ("logloss", *TWO, lambda y, p: twins.log_loss(y, p)),
@@ -57,6 +70,42 @@ def test_a_resample_of_groups_scores_like_its_repeated_rows(name, truth, predict
         assert score == pytest.approx(twin(truth[repeated], prediction[repeated]), abs=1e-10)
 
 
+@pytest.mark.parametrize(("name", "truth", "prediction", "twin"), CASES)
+def test_a_scorer_of_many_resamples_gives_the_scores_of_each(name, truth, prediction, twin):
+    metric = METRICS[name]
+    groups = np.repeat(np.arange(20), 4)
+    counts = np.random.default_rng(1).multinomial(20, np.full(20, 1 / 20), size=5).astype(float)
+    y, p = metric.check(truth, prediction)
+    score = metric.scorer(truth, prediction, groups, 20)
+    np.testing.assert_allclose(score(counts), metric.resample(y, p, groups, counts), rtol=1e-12)
+
+
+def test_resamples_share_the_correlations_of_rows():
+    calls = []
+    counted = dataclasses.replace(
+        METRICS["pearson"], by_row=lambda y, p: calls.append(1) or row_correlations(y, p)
+    )
+    score = counted.scorer(*VALUES, np.arange(80), 80)
+    for seed in range(3):
+        score(np.random.default_rng(seed).multinomial(80, np.full(80, 1 / 80), size=2).astype(float))
+    assert len(calls) == 1
+
+
+def test_constant_rows_of_the_truth_are_left_out_and_those_of_the_prediction_count_nothing():
+    truth, prediction = (values.copy() for values in VALUES)
+    truth[0], prediction[1] = 2.0, 0.1
+    wanted = correlations(truth[2:], prediction[2:]).sum() / 79
+    assert METRICS["pearson"].function(truth, prediction) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("offset", [0.1, 1e6])
+def test_constant_columns_do_the_same_for_the_correlation_of_columns(offset):
+    truth, prediction = (values + offset for values in VALUES)
+    truth[:, 0], prediction[:, 1] = 0.3, 0.1
+    wanted = correlations(truth.T[2:], prediction.T[2:])[0] / 2
+    assert METRICS["pearson_columns"].function(truth, prediction) == pytest.approx(wanted, abs=1e-8)
+
+
 def test_several_columns_are_averaged_uniformly():
     truth, prediction = VALUES
     single = [METRICS["rmse"].function(truth[:, k], prediction[:, k]) for k in range(3)]
@@ -77,6 +126,8 @@ def test_a_class_that_does_not_occur_is_left_out():
         ("auc", np.ones(4), np.full((4, 2), 0.5)),
         ("r2", np.full(4, 7.1), np.arange(4.0)),
         ("qwk", np.ones(4), np.ones(4)),
+        ("pearson", np.ones((4, 2)), VALUES[0][:4, :2]),
+        ("pearson_columns", np.ones(4), np.arange(4.0)),
     ],
 )
 def test_an_undefined_score_is_nan_and_silent(name, truth, prediction):
@@ -114,6 +165,8 @@ def test_the_order_of_rows_does_not_matter(pairs):
         ("rmse", np.ones(3), np.ones(4), "expected values .N, K. of both"),
         ("rmse", np.ones(0), np.ones(0), "N > 0"),
         ("mae", np.array([1.0, np.nan]), np.ones(2), "finite"),
+        ("pearson", np.arange(3.0), np.arange(3.0), "two or more columns"),
+        ("pearson", np.ones((2, 3)), np.ones((2, 2)), "expected values .N, K. of both"),
         ("auc", np.ones(3), np.ones(3), "probabilities .N, C., C > 1"),
         ("logloss", np.array([0.0, 2.0]), np.full((2, 2), 0.5), "class codes 0 to 1"),
         ("accuracy", np.array([0.0, 1.0]), np.full((2, 2), 1.5), "probabilities from 0 to 1"),

@@ -341,6 +341,24 @@ def test_several_columns_have_one_model_each(world, tmp_path):
     assert ladder.rung("ridge").nested < 0.6 * ladder.rung("constant").nested
 
 
+def test_several_columns_are_stacked_by_correlation(world, tmp_path):
+    """The constant, the columns' means, correlates with a row; within a column it correlates with nothing."""
+    w = world(n=150, n_test=50)
+    w.train["up"], w.train["down"] = 2 * w.train["target"] + 1, 4 - w.train["target"]
+    columns = ["target", "up", "down"]
+    for metric in ("pearson", "pearson_columns"):
+        ladder = w.stack(
+            tmp_path, [w.task("era")], target=columns, metric=metric, models=["ridge", "lightgbm"]
+        )
+        constant, ridge = ladder.rung("constant"), ladder.rung("ridge")
+        guess = ladder.nested("constant")
+        truth = w.train.loc[guess.index, columns]
+        rows = [np.corrcoef(y, p)[0, 1] for y, p in zip(truth.to_numpy(), guess.to_numpy(), strict=True)]
+        assert constant.nested == pytest.approx(np.mean(rows) if metric == "pearson" else 0.0)
+        assert ridge.nested > constant.nested and ridge.low < ridge.nested < ridge.high
+        assert all(rung.submission is None for rung in ladder.rungs)
+
+
 def test_the_files_say_what_was_fitted(world, tmp_path):
     w = world(n=150, n_test=30)
     ladder = w.stack(tmp_path, [w.task("era"), w.task("style", views=1)], models=["ridge", "lightgbm"])
