@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 class PiecewiseLinear(nn.Module):
-    """Piecewise-linear encoding, then a linear layer and a ReLU for each column (Gorishniy et al. 2022, section 3.2).
+    """Piecewise-linear encoding, then a linear layer and a ReLU for each column (Gorishniy et al. 2022).
 
     The code of a number has one value for each bin between neighbouring edges: 1 for the bins below the number, 0 for
     those above, and in its own bin the share of the bin that lies below it. Beyond the outer edges the outer bin's
