@@ -40,7 +40,7 @@ class TabnetOptions(TableInputOptions):
     """Layers of each feature transformer whose weights all steps share."""
     independent: Annotated[int, Field(ge=0)] = 2
     """Layers of each feature transformer that are the step's own."""
-    virtual_batch: Annotated[int, Field(ge=1)] = 128
+    virtual_batch: Annotated[int, Field(ge=2)] = 128
     """Rows over which batch norm takes its statistics."""
     momentum: Annotated[float, Field(gt=0.0, le=1.0)] = 0.02
     """Share of a batch in the running statistics, as torch counts it: 1 - the paper's."""
@@ -49,6 +49,8 @@ class TabnetOptions(TableInputOptions):
     """Weight of the masks' entropy in the loss, the paper's lambda."""
     group_scale: Literal["none", "mean"] = "none"
     """What a column of several features gets of its share of attention: each the whole, or an even part."""
+    initial_norm: bool = False
+    """Pass the features through batch norm first; numbers are standardised without it, from unmasked cells only."""
     forbid_masked: bool = False
     """Give masked and missing cells no attention at all; the paper gives them a logit of 0."""
 

@@ -25,6 +25,7 @@ SMALL: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"hidden": 32, "channels": 4, "filters": 6},
         ["stem", "conv1", "conv2", "conv3", "conv4", "tail"],
     ),
+    "tabnet": ({"n_d": 4, "steps": 2, "virtual_batch": 2}, ["stem", "shared", "step1", "step2"]),
 }
 ROWS = torch.tensor([[0.5, 3, -1.0], [math.nan, 4, 0.2], [1.5, 5, math.nan], [-0.3, 99, 0.1]])
 
