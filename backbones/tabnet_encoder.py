@@ -73,7 +73,7 @@ class TabNetEncoder(nn.Module):
         eps: of batch norm.
         mask: `sparsemax` or `entmax` (denser).
         scale: (E,) factors of the attention that each feature gets; None: 1, so a column counts the same however
-            many features it has.
+            many features it has. A tensor is of the dtype of the weights.
         initial_norm: whether the features first pass a batch norm over the whole batch, as the paper's raw ones do.
         forbid_masked: whether a column whose prior is 0 gets no attention at all; the paper gives it logit 0, which
             can win. Rows whose every prior is 0 keep the paper's way.
@@ -119,7 +119,7 @@ class TabNetEncoder(nn.Module):
         self._plain = torch.equal(slots, torch.arange(features))
         # Not persistent: they come from the columns, which the card holds.
         self.register_buffer("slots", slots, persistent=False)
-        given = None if scale is None else torch.as_tensor(scale, dtype=torch.get_default_dtype())
+        given = None if scale is None else torch.as_tensor(scale)
         if given is not None and given.shape != slots.shape:
             raise ValueError(f"scale: expected one for each of the {features} slots, received {len(given)}")
         self.scale: Tensor | None

@@ -169,6 +169,8 @@ def peer_network(params: Mapping[str, Any], state: Mapping[str, Tensor], classes
         ValueError: weights are missing, unexpected or of another shape.
         KeyError: a setting is missing.
     """
+    if not state:
+        raise ValueError(f"{_NETWORK}: expected weights, received none; the file is incomplete")
     prefix = "tabnet.encoder." if any(key.startswith("tabnet.") for key in state) else "encoder."
     left = dict(state)
     layout = _layout(params)
@@ -236,7 +238,7 @@ def _layout(params: Mapping[str, Any]) -> _Layout:
         slots += [slot] * width
         scale += [share / width] * width
     return _Layout(
-        sorted(places), levels, widths, torch.tensor(slots), torch.tensor(scale, dtype=torch.float32)
+        sorted(places), levels, widths, torch.tensor(slots), torch.tensor(scale, dtype=torch.float64)
     )
 
 
