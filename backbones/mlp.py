@@ -21,8 +21,8 @@ class Mlp(TableBackbone):
 
     Example:
         >>> from jigstack.datasets.table_column import TableColumn
-        >>> Mlp(TableInput([TableColumn("age")]), width=16)(torch.zeros(2, 1)).shape
-        torch.Size([2, 16])
+        >>> Mlp(TableInput([TableColumn("age")]), width=16).dim
+        16
     """
 
     kind = "mlp"

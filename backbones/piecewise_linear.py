@@ -35,25 +35,34 @@ class PiecewiseLinear(nn.Module):
         # (D, 1, bins); not persistent, since the columns of the card hold the edges.
         for name, value in (("_shift", -left * scale), ("_scale", scale), ("_low", low), ("_high", high)):
             self.register_buffer(name, value.unsqueeze(1), persistent=False)
+        self.register_buffer("_zero", left[:, 0].clone(), persistent=False)  # (D,), where the code is 0
         bound = torch.tensor([1 / math.sqrt(column.shape[1]) for column in bins]).view(
             -1, 1, 1
         )  # as nn.Linear
         self.weight = nn.Parameter((torch.rand(*left.shape, width) * 2 - 1) * bound)
         self.bias = nn.Parameter((torch.rand(len(bins), width) * 2 - 1) * bound[:, 0])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, absent: Tensor, blank: Tensor) -> Tensor:
         """Encode numbers.
 
         Args:
-            x: (B, D), finite.
+            x: (B, D) numbers; what stands in absent cells does not matter.
+            absent: (B, D) bool, the cells without a number.
+            blank: (D, W), the features of an absent cell of each column.
 
         Returns:
             (B, D, W), a view of a (D, B, W) tensor.
         """
+        # At the first edge the code is 0 and the layer gives relu(bias): the difference to the blank is added by a
+        # product of rank one, as `where` over (D, B, W) took half of a step's time (2,000 columns, batch 1,024).
+        x = torch.where(absent, self.get_buffer("_zero"), x)
         # Columns first, so that the layers of all columns are one batched product.
         code = torch.addcmul(self.get_buffer("_shift"), x.T.unsqueeze(-1), self.get_buffer("_scale"))
         code = code.clamp_(self.get_buffer("_low"), self.get_buffer("_high"))  # (D, B, bins)
-        return torch.baddbmm(self.bias.unsqueeze(1), code, self.weight).relu_().transpose(0, 1)
+        bias = self.bias.unsqueeze(1)
+        present = torch.baddbmm(bias, code, self.weight).relu_()
+        gap = blank.unsqueeze(1) - bias.relu()
+        return torch.baddbmm(present, absent.T.unsqueeze(-1).to(gap.dtype), gap).transpose(0, 1)
 
 
 def _bins(edges: Sequence[float]) -> Tensor:

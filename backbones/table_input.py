@@ -139,8 +139,7 @@ class TableInput(nn.Module):
             absent |= self._of_numbers(masked)
         if self.encode is None:
             return torch.where(absent, self.blank, x)
-        encoded = self.encode(x.masked_fill(absent, 0.0))  # (B, numbers, W)
-        return torch.where(absent.unsqueeze(-1), self.blank, encoded).flatten(1)
+        return self.encode(x, absent, self.blank).flatten(1)
 
     def _of_numbers(self, cells: Tensor) -> Tensor:
         if self._number_slice is not None:

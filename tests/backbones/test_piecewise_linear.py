@@ -24,11 +24,15 @@ def paper_code(x: float, edges: tuple[float, ...]) -> list[float]:
     return code
 
 
+def encode(module: PiecewiseLinear, x: torch.Tensor) -> torch.Tensor:
+    return module(x, torch.zeros_like(x, dtype=torch.bool), torch.zeros_like(module.bias))
+
+
 def test_codes_and_layers_are_the_paper_s_column_by_column():
     torch.manual_seed(0)
     module = PiecewiseLinear(EDGES, width=4).double()
     x = torch.randn(50, len(EDGES), dtype=torch.float64) * 2
-    received = module(x)
+    received = encode(module, x)
     for j, edges in enumerate(EDGES):
         code = torch.tensor([paper_code(float(value), edges) for value in x[:, j]], dtype=torch.float64)
         expected = torch.relu(code @ module.weight[j, : code.shape[1]] + module.bias[j])
@@ -37,7 +41,7 @@ def test_codes_and_layers_are_the_paper_s_column_by_column():
 
 def test_rows_of_bins_that_a_column_lacks_get_no_gradient():
     module = PiecewiseLinear(EDGES, width=2)
-    module(torch.randn(20, len(EDGES))).sum().backward()
+    encode(module, torch.randn(20, len(EDGES))).sum().backward()
     assert module.weight.grad is not None
     for j, edges in enumerate(EDGES):
         bins = max(len(edges) - 1, 1)
@@ -47,14 +51,29 @@ def test_rows_of_bins_that_a_column_lacks_get_no_gradient():
 
 def test_an_outlier_beyond_a_narrow_last_bin_makes_no_huge_feature():
     module = PiecewiseLinear([(-1.0, 1.0, 1.000001)], width=4)
-    assert module(torch.tensor([[50.0]])).abs().max() < 10
+    assert encode(module, torch.tensor([[50.0]])).abs().max() < 10
 
 
 def test_gradients_reach_the_numbers():
     """As attributions want them; the clamp works in place."""
     module = PiecewiseLinear(EDGES[:2], width=3).double()
     x = torch.tensor([[0.2, -1.5], [-0.7, 0.3]], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(module, (x,))
+    assert torch.autograd.gradcheck(lambda x: encode(module, x), (x,))
+
+
+def test_an_absent_cell_is_the_blank_as_torch_s_where_has_it_with_its_gradients():
+    torch.manual_seed(0)
+    module = PiecewiseLinear(EDGES, width=3).double()
+    x = torch.randn(30, len(EDGES), dtype=torch.float64)
+    absent = torch.rand(x.shape) < 0.4
+    blank = torch.randn(len(EDGES), 3, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(*x.shape, 3, dtype=torch.float64)
+    learned = [module.weight, module.bias, blank]
+    expected = torch.where(absent.unsqueeze(-1), blank, encode(module, x))
+    gradients = torch.autograd.grad((expected * upstream).sum(), learned)
+    received = module(torch.where(absent, torch.nan, x), absent, blank)
+    torch.testing.assert_close(received, expected)
+    torch.testing.assert_close(torch.autograd.grad((received * upstream).sum(), learned), gradients)
 
 
 @pytest.mark.parametrize("edges", [(0.0, 0.0), (1.0, 0.0, 2.0)])
