@@ -1,0 +1,112 @@
+"""Cells of a table as numbers."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from jigstack.datasets import table_cells
+from jigstack.datasets.table_cells import Cells, Kind, Source, kind_of, texts_of
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, 2, 5], "number"),
+        ([1.5, np.nan], "number"),
+        (pd.array([1, None], dtype="Int64"), "number"),
+        ([" 1", "2.5 ", "?", "NA", "", "-3e2"], "number"),
+        (pd.to_timedelta([1, 2], unit="D"), "number"),
+        (["007", "12"], "category"),
+        (["0.5", "0"], "number"),
+        ([True, False], "boolean"),
+        ([True, None, False], "boolean"),
+        (["True", "false", ""], "boolean"),
+        (pd.to_datetime(["2020-01-05", None]), "date"),
+        (["2020-01-05", " 1911/07", "1911-07-05T12:30", "2020-01-05 12:00:00.5+09:00"], "date"),
+        (["2020-13-05", "2020-01-05"], "category"),
+        (["red", "1"], "category"),
+        (pd.Categorical([1, 2, None]), "category"),
+        ([np.nan, np.nan], None),
+        (["", "?"], None),
+    ],
+)
+def test_a_column_tells_its_kind(values: Any, kind: Kind | None):
+    assert kind_of(pd.Series(values)) == kind
+
+
+def test_texts_are_stripped_and_whole_floats_are_whole_numbers():
+    codes, texts = texts_of(pd.Series([" red", "red", "?", None, "blue "]))
+    assert texts == ["red", "blue"] and codes.tolist() == [0, 0, -1, -1, 1]
+    assert texts_of(pd.Series([7.0, np.nan, 0.5]))[1] == texts_of(pd.Series(["7", "0.5"]))[1] == ["7", "0.5"]
+    codes, texts = texts_of(pd.Series(pd.Categorical(["b", None, "a"], categories=["a", "b", "c"])))
+    assert [texts[code] for code in codes[[0, 2]]] == ["b", "a"] and codes[1] == -1
+
+
+def test_cells_are_numbers_row_by_row(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(table_cells, "_BLOCK", 1)
+    frame = pd.DataFrame(
+        {
+            "a": [1, 2, 3],
+            "when": ["1970-01-02", "1970-01-01T06:00", ""],
+            "yes": [True, None, "False"],
+            "b": [0.5, np.nan, 2.0],
+            "text": [" 7", "?", "-1"],
+            "moment": pd.to_datetime(["1970-01-03", None, "1969-12-31"]),
+        },
+        index=["x", "y", "z"],
+    )
+    kinds: dict[str, Kind] = {
+        "a": "number",
+        "when": "date",
+        "yes": "boolean",
+        "b": "number",
+        "text": "number",
+        "moment": "date",
+    }
+    wanted = np.array(
+        [[1, 1, 1, 0.5, 7, 2], [2, 0.25, np.nan, np.nan, np.nan, np.nan], [3, np.nan, 0, 2, -1, -1]]
+    )
+    cells = Cells(frame, [Source(name, kind) for name, kind in kinds.items()])
+    np.testing.assert_array_equal(cells.numbers(0, 3), wanted)
+    np.testing.assert_array_equal(cells.numbers(1, 2), wanted[1:2])
+    np.testing.assert_array_equal(np.concatenate(list(cells.blocks.read())), wanted)
+    turned = Cells(frame, [Source("b", "number"), Source("a", "number")])
+    np.testing.assert_array_equal(turned.numbers(0, 3), wanted[:, [3, 0]])
+
+
+def test_many_rows_come_in_pieces_and_the_table_stays_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(table_cells, "_BLOCK", 1)
+    frame = pd.DataFrame(np.arange(2000.0).reshape(1000, 2), columns=["a", "b"])
+    cells = Cells(frame, [Source("a", "number"), Source("b", "number")])
+    assert cells.ranges == [(0, 256), (256, 512), (512, 768), (768, 1000)]
+    for block in cells.blocks.read():
+        block[:] = -1
+    np.testing.assert_array_equal(
+        np.concatenate(list(cells.blocks.read())), np.arange(2000.0).reshape(1000, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        (["1", "two"], "number", r"expected numbers in 'x', received 1 other values \('two'\)"),
+        (["2020-01-05", "2020-02-31"], "date", r"ISO dates in 'x', received 1 other values \('2020-02-31'\)"),
+        (["yes", "no"], "boolean", "true and false in 'x', received 2 other values"),
+        ([1.0, np.inf], "number", r"infinite ones, or beyond 1e\+100, in 'x' \(rows 'r1'\)"),
+        (["1", "-inf"], "number", "infinite ones"),
+        ([[1], [2]], "number", "received cells that hold more"),
+    ],
+)
+def test_cells_of_another_kind_are_named(values: Any, kind: Kind, message: str):
+    frame = pd.DataFrame({"x": pd.Series(values, index=["r0", "r1"])})
+    with pytest.raises(ValueError, match=message):
+        Cells(frame, [Source("x", kind)]).numbers(0, 2)
+
+
+def test_columns_that_are_absent_or_twice_are_named():
+    frame = pd.DataFrame([[1, 2, 3]], columns=["age", "a", "a"])
+    with pytest.raises(ValueError, match=r"without 'agee'\. Did you mean 'age'\?"):
+        Cells(frame, [Source("agee", "number")])
+    with pytest.raises(ValueError, match="received 'a' twice"):
+        Cells(frame, [Source("a", "number")])
