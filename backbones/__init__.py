@@ -1,7 +1,7 @@
 """Networks that turn an input into `dim` features, in ordered stages, and their checkpoints."""
 
 from .build import build_backbone, starting_from
-from .checkpoint import load_backbone, load_weights, read_card, read_seen, save_backbone
+from .checkpoint import from_card, load_backbone, load_weights, read_card, read_seen, save_backbone
 from .finite import not_finite, refuse_not_finite
 from .folding import batch_norms, fold_batch_norm
 from .timm_backbone import TimmBackbone
@@ -11,6 +11,7 @@ __all__ = [
     "batch_norms",
     "build_backbone",
     "fold_batch_norm",
+    "from_card",
     "load_backbone",
     "load_weights",
     "not_finite",

@@ -10,17 +10,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..configs.registry import TABLE_BACKBONES
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.findings import name_some
 from .finite import refuse_not_finite
+from .table_build import restore_table_backbone
 from .timm_backbone import TimmBackbone
 
 WEIGHTS, CARD, SEEN = "backbone.safetensors", "backbone.json", "seen.parquet"
-_NEEDED = ("kind", "name", "options", "channels", "size", "dim")
+_NEEDED = {
+    "timm": ("kind", "name", "options", "channels", "size", "dim"),
+    **{kind: ("kind", "options", "columns", "dim") for kind in TABLE_BACKBONES},
+}
 
 
 def save_backbone(
-    backbone: TimmBackbone,
+    backbone: Any,
     folder: str | PathLike[str],
     card: Mapping[str, Any],
     seen_ids: Iterable[str],
@@ -53,7 +58,7 @@ def save_backbone(
     write_json(folder / CARD, {**own, **card})
 
 
-def load_backbone(path: str | PathLike[str], size: int | None = None) -> tuple[TimmBackbone, dict[str, Any]]:
+def load_backbone(path: str | PathLike[str], size: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Build the network that a card describes and give it the weights beside it.
 
     Args:
@@ -74,14 +79,14 @@ def load_backbone(path: str | PathLike[str], size: int | None = None) -> tuple[T
             f"{file}: expected {CARD} beside it, received none; copy the card too, "
             "or name the model under backbones and give the file as its weights"
         )
-    backbone = TimmBackbone(card["name"], card["channels"], card["size"], card["options"])
+    backbone = from_card(card)
     load_weights(backbone, file)
-    if size is not None:
+    if size is not None and backbone.modality == "image":
         backbone.probe(size)
     return backbone, card
 
 
-def load_weights(backbone: TimmBackbone, file: str | PathLike[str]) -> None:
+def load_weights(backbone: Any, file: str | PathLike[str]) -> None:
     """Copy a file's weights into a network of exactly the same keys and shapes.
 
     Args:
@@ -110,11 +115,15 @@ def load_weights(backbone: TimmBackbone, file: str | PathLike[str]) -> None:
     found = [f"{len(keys)} {fault}: {name_some(keys)}" for fault, keys in faults.items() if keys]
     if found:
         raise ValueError(
-            f"weights {file}: expected the keys of {backbone.name!r} at size {backbone.size}, received "
+            f"weights {file}: expected the keys of {backbone.name!r}{_at(backbone)}, received "
             f"{'; '.join(found)}. Use the model, options and size that the file was saved with"
         )
     refuse_not_finite(file, backbone.core, tensors)
     backbone.core.load_state_dict(tensors)
+
+
+def _at(backbone: Any) -> str:
+    return f" at size {backbone.size}" if backbone.modality == "image" else ""
 
 
 def read_card(path: str | PathLike[str]) -> dict[str, Any] | None:
@@ -134,14 +143,23 @@ def read_card(path: str | PathLike[str]) -> dict[str, Any] | None:
     if not beside.exists():
         return None
     card = read_json(beside)
-    missing = [key for key in _NEEDED if not isinstance(card, dict) or key not in card]
+    card = card if isinstance(card, dict) else {}
+    kind = card.get("kind", "timm")
+    if kind not in _NEEDED:
+        raise ValueError(f"{beside}: expected a kind out of {', '.join(_NEEDED)}, received {kind!r}")
+    missing = [key for key in _NEEDED[kind] if key not in card]
     if missing:
         raise ValueError(
             f"{beside}: expected a backbone's card, received one without {name_some(missing, 9)}"
         )
-    if card["kind"] != "timm":
-        raise ValueError(f"{beside}: expected kind 'timm', received {card['kind']!r}")
     return card
+
+
+def from_card(card: Mapping[str, Any]) -> Any:
+    """The network that a card describes, with random weights: a `TimmBackbone` or a `TableBackbone`."""
+    if card["kind"] == "timm":
+        return TimmBackbone(card["name"], card["channels"], card["size"], card["options"])
+    return restore_table_backbone(card)
 
 
 def read_seen(path: str | PathLike[str]) -> set[str]:

@@ -20,12 +20,14 @@ class TableBackbone(nn.Module):
 
     Attributes:
         kind: the name by which configs ask for it.
+        modality: `table`.
         dim: D, the number of features.
         columns: those of its input.
         options: all keywords to build it again, those of its input included.
     """
 
     kind: ClassVar[str]
+    modality = "table"
     dim: int
 
     def __init__(self, input: TableInput, options: Mapping[str, Any]) -> None:
@@ -48,6 +50,16 @@ class TableBackbone(nn.Module):
             (name, [p for module in modules for p in module.parameters()])
             for name, modules in self.stage_modules().items()
         )
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its kind."""
+        return self.kind
+
+    @property
+    def core(self) -> nn.Module:
+        """The module whose state a checkpoint holds: all of it."""
+        return self
 
     def example(self) -> Tensor:
         """(1, columns) zeros on the network's device: an input that it takes."""

@@ -1,29 +1,18 @@
 """From a kind and its options to a backbone of tables, and from a card back to it."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from ..configs.errors import ConfigError, UserError, closest
-from ..configs.registry import Entry
+from ..configs.registry import TABLE_BACKBONES, load
 from ..configs.table_backbones import TableInputOptions
 from ..configs.validation import validate
 from ..datasets.findings import name_some
 from ..datasets.table_column import TableColumn
 from .table_input import TableInput
 
-TABLE_BACKBONES: dict[str, Entry] = {
-    "tabnet": Entry(
-        options="configs.table_backbones:TabnetOptions", implementation="backbones.tabnet:TabNet"
-    ),
-    "mlp": Entry(options="configs.table_backbones:MlpOptions", implementation="backbones.mlp:Mlp"),
-    "resmlp": Entry(
-        options="configs.table_backbones:ResidualMlpOptions", implementation="backbones.resmlp:ResidualMlp"
-    ),
-    "cnn1d": Entry(options="configs.table_backbones:Cnn1dOptions", implementation="backbones.cnn1d:Cnn1d"),
-}
 _OF_A_CARD = ("kind", "options", "columns")
 
 
@@ -48,12 +37,12 @@ def build_table_backbone(kind: str, columns: Sequence[TableColumn], options: Map
             + (f"; did you mean {near!r}?" if near else "")
         )
     entry = TABLE_BACKBONES[kind]
-    checked, problems = validate(_load(entry.options), dict(options), ("options",))
+    checked, problems = validate(load(entry.options), dict(options), ("options",))
     if checked is None:
         raise ConfigError(f"backbone {kind!r}", problems)
     values = checked.model_dump()
     of_input = {key: values.pop(key) for key in TableInputOptions.model_fields}
-    return _load(entry.implementation)(TableInput(columns, **of_input), **values)
+    return load(entry.implementation)(TableInput(columns, **of_input), **values)
 
 
 def restore_table_backbone(card: Mapping[str, Any]) -> nn.Module:
@@ -75,9 +64,3 @@ def restore_table_backbone(card: Mapping[str, Any]) -> nn.Module:
     columns = [TableColumn.restore(state) for state in card["columns"]]
     return build_table_backbone(card["kind"], columns, card["options"])
 
-
-def _load(target: str | type) -> Any:
-    if not isinstance(target, str):
-        return target
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(f"..{module}", __package__), name)

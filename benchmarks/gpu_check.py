@@ -35,7 +35,7 @@ from jigstack.training.fit import FitOptions, Training, fit, to_device
 from jigstack.training.mix import mix
 from jigstack.training.optimiser import parameter_groups
 from jigstack.training.predicting import prepare
-from jigstack.training.resident import ResidentImages, resident
+from jigstack.training.resident import ResidentInputs, resident
 from jigstack.training.schedule import Schedule
 from jigstack.training.views import VIEWS
 from jigstack.transfer.network import HeadNetwork
@@ -235,7 +235,7 @@ def check_store(device: str, store: ImageStore) -> Iterator[Check]:
     images = resident(store, machine)
     rows = np.random.default_rng(0).integers(0, len(store), 64)
     found = images.gather(rows)
-    where = "on the device" if isinstance(images, ResidentImages) else "mapped"
+    where = "on the device" if isinstance(images, ResidentInputs) else "mapped"
     wanted = "mapped" if machine.kind == "cpu" else "on the device"
     yield Check("store: place", where == wanted and found.device.type == machine.kind, where, wanted)
     equal = torch.equal(found.cpu(), store.gather(rows))

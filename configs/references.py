@@ -106,12 +106,50 @@ def _snapshots(config: Config) -> Iterator[Problem]:
 def _pictures(config: Config) -> Iterator[Problem]:
     if config.data.images is not None:
         return
-    if wanting := [*(f"pretext {stage.name}" for stage in config.pretext), *config.tasks]:
+    readers = backbones_of(config)
+    if wanting := [name for name, backbone in readers.items() if not config.backbones[backbone].of_tables]:
         yield Problem(
             ("data", "images"),
             f"a pattern, or a column of paths, for {', '.join(wanting[:5])}, which learn from pictures",
             "null",
         )
+
+
+def backbones_of(config: Config) -> dict[str, str]:
+    """The name of the backbone of every `pretext <name>` and task, as far as it is known."""
+    only = next(iter(config.backbones)) if len(config.backbones) == 1 else None
+    known = {**{name: name for name in config.backbones}, "auto": only}
+    of_pretext = {pretext.name: known.get(pretext.backbone) for pretext in config.pretext}
+    found = {f"pretext {name}": backbone for name, backbone in of_pretext.items()}
+    for name, task in config.tasks.items():
+        follows = of_pretext.get(task.init) or only
+        found[name] = follows if task.backbone == "auto" else known.get(task.backbone)
+    return {name: backbone for name, backbone in found.items() if backbone is not None}
+
+
+def _modalities(config: Config) -> Iterator[Problem]:
+    readers = backbones_of(config)
+    for index, pretext in enumerate(config.pretext):
+        name = readers.get(f"pretext {pretext.name}")
+        if name is None or pretext.kind not in registry.PRETEXTS:
+            continue
+        backbone = config.backbones[name]
+        wanted = registry.PRETEXTS[pretext.kind].modality
+        if wanted != ("table" if backbone.of_tables else "image"):
+            fitting = [name for name, entry in registry.PRETEXTS.items() if entry.modality != wanted]
+            yield Problem(
+                ("pretext", index, "kind"),
+                f"one of {', '.join(fitting)}, as its backbone ({backbone.kind}) reads "
+                f"{'lines of the table' if backbone.of_tables else 'pictures'}",
+                shown(pretext.kind),
+            )
+
+
+def _table_options(config: Config) -> Iterator[Problem]:
+    for name, backbone in config.backbones.items():
+        if backbone.of_tables:
+            options = registry.load(registry.TABLE_BACKBONES[backbone.kind].options)
+            yield from validate(options, backbone.options, ("backbones", name, "options"))[1]
 
 
 def _augment(config: Config) -> Iterator[Problem]:
@@ -295,7 +333,9 @@ def _matches(path: KeyPath, pattern: str) -> bool:
 
 # Each check, and the keys of other sections that it relies on.
 _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ...] = (
-    (_pictures, ()),
+    (_pictures, ("backbones", "pretext.*.backbone", "tasks.*.backbone")),
+    (_modalities, ("backbones", "pretext.*.backbone", "pretext.*.kind", "plugins")),
+    (_table_options, ()),
     (_backbones, ("backbones", "pretext.*.name", "pretext.*.backbone")),
     (_files, ()),
     (_pretext_names, ("pretext.*.name",)),

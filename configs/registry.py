@@ -15,6 +15,8 @@ class Entry:
 
     options: str | type
     implementation: str | type
+    modality: str = "image"
+    """What it reads: `image` or `table`."""
 
 
 PRETEXTS: dict[str, Entry] = {
@@ -23,6 +25,13 @@ PRETEXTS: dict[str, Entry] = {
     "simsiam": Entry(options="configs.joint:SimSiamOptions", implementation="pretext.simsiam:SimSiam"),
     "dino": Entry(options="configs.joint:DinoOptions", implementation="pretext.dino:Dino"),
     "lejepa": Entry(options="configs.joint:LejepaOptions", implementation="pretext.lejepa:Lejepa"),
+}
+
+TABLE_BACKBONES: dict[str, Entry] = {
+    "tabnet": Entry("configs.table_backbones:TabnetOptions", "backbones.tabnet:TabNet", "table"),
+    "mlp": Entry("configs.table_backbones:MlpOptions", "backbones.mlp:Mlp", "table"),
+    "resmlp": Entry("configs.table_backbones:ResidualMlpOptions", "backbones.resmlp:ResidualMlp", "table"),
+    "cnn1d": Entry("configs.table_backbones:Cnn1dOptions", "backbones.cnn1d:Cnn1d", "table"),
 }
 
 BUILT_IN = frozenset(PRETEXTS)
@@ -34,7 +43,7 @@ def options_class(kind: str) -> Any:
     Raises:
         UserError: if no pretext of that name is registered.
     """
-    return _load(_entry(kind).options)
+    return load(_entry(kind).options)
 
 
 def implementation(kind: str) -> Any:
@@ -43,7 +52,7 @@ def implementation(kind: str) -> Any:
     Raises:
         UserError: if no pretext of that name is registered.
     """
-    return _load(_entry(kind).implementation)
+    return load(_entry(kind).implementation)
 
 
 def register_pretext(name: str, *, options: type, implementation: type) -> None:
@@ -86,7 +95,8 @@ def _entry(kind: str) -> Entry:
     return PRETEXTS[kind]
 
 
-def _load(target: str | type) -> Any:
+def load(target: str | type) -> Any:
+    """What an import path of an `Entry` names."""
     if not isinstance(target, str):
         return target
     module, _, name = target.partition(":")

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from .heads import DateOptions, HeadAugment, OnehotOptions, RegressionOptions, Word2vecOptions
+from .steps import Step
 
 Auto = Literal["auto"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
@@ -75,7 +76,7 @@ class Data(Section):
     """CSV or parquet files of the labelled rows; several files join 1:1 on the id."""
     test: list[str] = []
     unlabelled: list[str] = []
-    """Globs of more images for pretraining."""
+    """More inputs for pretraining: globs of images, or tables with the id and the columns of the others."""
     lists: dict[str, str] = {}
     """List files (id, name) with several rows an id."""
     images: str | None = None
@@ -86,6 +87,8 @@ class Data(Section):
     """Table columns that stacks and frozen tasks with `table: true` learn from: names, or patterns such as `"f*"`.
     `auto`: those that train and test share beside the id, the group, the folds, the image paths and whatever is
     learned."""
+    kinds: dict[str, Literal["number", "boolean", "date", "category"]] = {}
+    """What columns are to networks of tables, where it is not what they look like: `{code: category}`."""
     decode: Decode = Decode()
     sample_submission: str | None = None
 
@@ -130,16 +133,41 @@ class Folds(Section):
 
 
 class Backbone(Section):
-    """A network that turns an input into `dim` features."""
+    """A network that turns an input into `dim` features: `timm` reads pictures, the others lines of the table."""
 
-    kind: Literal["timm"] = "timm"
+    kind: Literal["timm", "tabnet", "mlp", "resmlp", "cnn1d"] = "timm"
     name: str = "resnet18"
     """A timm model name."""
     weights: str | None = None
     """null: random; `pretrained`: timm's download; or a checkpoint file."""
     options: dict[str, Any] = {}
-    """Further keyword arguments of `timm.create_model`; `small_stem: true` gives a ResNet the stem of CIFAR's (3 x 3,
-    no stride, no pooling), for inputs of 32 to 64 pixels."""
+    """Of a timm model further keyword arguments of `timm.create_model`; `small_stem: true` gives a ResNet the stem of
+    CIFAR's (3 x 3, no stride, no pooling), for inputs of 32 to 64 pixels. Of the others their own options."""
+    columns: Annotated[list[str], Field(min_length=1)] = ["*"]
+    """Which of `data.columns` a network of tables reads: names, or patterns such as `"f*"`."""
+    steps: list[Step] = []
+    """What the numbers of a table pass before they are standardised, in order."""
+
+    @model_validator(mode="after")
+    def _only_what_is_read(self) -> "Backbone":
+        if idle := sorted(self.model_fields_set & self._idle()):
+            raise ValueError(f"{', '.join(idle)} left out with kind: {self.kind}, which does not read it")
+        if self.weights == "pretrained" and self.of_tables:
+            raise ValueError(f"weights null or a checkpoint with kind: {self.kind}, of which nobody offers any")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _what_is_read(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run's config is read back: a key that nothing reads does not stand in it."""
+        return {key: value for key, value in handler(self).items() if key not in self._idle()}
+
+    def _idle(self) -> set[str]:
+        return {"name"} if self.of_tables else {"columns", "steps"}
+
+    @property
+    def of_tables(self) -> bool:
+        """Whether it reads lines of the table."""
+        return self.kind != "timm"
 
 
 class Optimisation(Section):

@@ -1,6 +1,7 @@
 """What networks read of the rows of a run: pictures or a table, behind one face."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +39,15 @@ class Inputs(Protocol):
     @property
     def takes(self) -> Any:
         """What a backbone is built for: the channels of pictures, or the columns of a table."""
+        ...
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of what `save` writes."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write beside a checkpoint what turns a user's data into these inputs."""
         ...
 
     @property

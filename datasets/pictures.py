@@ -160,6 +160,12 @@ class Pictures:
         """C of the images."""
         return self.store.channels
 
+    files: tuple[str, ...] = ()
+    """What a checkpoint needs beside it to read pictures: nothing."""
+
+    def save(self, folder: Path) -> None:
+        """Write `files` into a folder."""
+
     @property
     def takes(self) -> int:
         """What a backbone is built for: the channels."""

@@ -1,6 +1,7 @@
 """Rows of a table as training reads them: with the face of pictures, of which each row has one."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .findings import name_some
+from .table_column import TableColumn
+from .table_schema import FILES, TableSchema
 
 
 class TableStore:
@@ -94,14 +97,21 @@ class TableRows:
         numbers: N zeros.
         most: 1.
         one_each: true.
+        schema: what encoded the rows.
+        files: the names of what `save` writes.
     """
 
-    def __init__(self, values: NDArray[np.float32] | Tensor, ids: Sequence[str] | NDArray) -> None:
+    files = FILES
+
+    def __init__(
+        self, values: NDArray[np.float32] | Tensor, ids: Sequence[str] | NDArray, schema: TableSchema
+    ) -> None:
         """Take encoded rows.
 
         Args:
             values: (N, D) float32, as `TableSchema.encode` gives them; shared, not copied.
             ids: N unique ids.
+            schema: what encoded them.
 
         Raises:
             ValueError: another shape or type, not as many ids as rows, or repeated ids.
@@ -114,6 +124,7 @@ class TableRows:
         names = np.array([str(name) for name in ids], dtype=object)
         if len(names) != len(tensor):
             raise ValueError(f"ids: expected {len(tensor)}, one a row, received {len(names)}")
+        self.schema = schema
         self.store = TableStore(tensor.contiguous(), names)
         index = pd.Index(names)
         if not index.is_unique:
@@ -128,8 +139,17 @@ class TableRows:
     def __len__(self) -> int:
         return len(self.store)
 
-    def __reduce__(self) -> tuple[type["TableRows"], tuple[Tensor, NDArray[np.object_]]]:
-        return TableRows, (self.store.values, self.owners)
+    def __reduce__(self) -> tuple[type["TableRows"], tuple[Tensor, NDArray[np.object_], TableSchema]]:
+        return TableRows, (self.store.values, self.owners, self.schema)
+
+    @property
+    def takes(self) -> tuple[TableColumn, ...]:
+        """What a backbone is built for: the columns."""
+        return self.schema.columns
+
+    def save(self, folder: Path) -> None:
+        """Write what turns a table into these values beside a checkpoint: `files`."""
+        self.schema.save(folder)
 
     def readable(self, ids: Sequence[str] | NDArray) -> NDArray[np.bool_]:
         """(N,) bool, all true.

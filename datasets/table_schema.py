@@ -25,7 +25,7 @@ MOST_LEVELS = 100
 EDGES = 17
 _FEW = 20  # rows in which all values may differ without being ids
 _ROUNDING = 1e-12  # share of the largest value below which a difference is arithmetic
-_FILE = "table"
+FILES = ("table.json", "table.safetensors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,9 +212,9 @@ class TableSchema:
         """Write `table.json` and `table.safetensors`, each whole or not at all."""
         folder = Path(folder)
         plain, arrays = self._state()
-        with atomic(folder / f"{_FILE}.safetensors") as temporary:
+        with atomic(folder / FILES[1]) as temporary:
             save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
-        write_json(folder / f"{_FILE}.json", {**plain, "digests": _digests(arrays)})
+        write_json(folder / FILES[0], {**plain, "digests": _digests(arrays)})
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "TableSchema":
@@ -224,7 +224,7 @@ class TableSchema:
             ValueError: the files are absent, or do not belong together.
         """
         folder = Path(folder)
-        files = folder / f"{_FILE}.json", folder / f"{_FILE}.safetensors"
+        files = folder / FILES[0], folder / FILES[1]
         if not all(file.is_file() for file in files):
             raise ValueError(
                 f"folder: expected one with {files[0].name} and {files[1].name}, received {folder}"

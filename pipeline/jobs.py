@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..backbones import TimmBackbone, build_backbone, load_backbone, starting_from
+from ..backbones import build_backbone, load_backbone, starting_from
 from ..configs.schema import Backbone, Pretext
 from ..datasets.files import read_json, write_json
+from ..datasets.inputs import Inputs
 from ..datasets.predictions import Predictions
 from ..pretext.pretrain import PretrainWork, pretrain
 from ..pretext.probing import ProbeRows, baselines, probe_rows
@@ -144,27 +146,29 @@ def _pretrain(work: Work, stage: Stage) -> None:
 
 def pretrain_work(workspace: Workspace, run: Path, options: Pretext, fold: int | None) -> PretrainWork:
     """What a pretraining job reads."""
+    ids, checkpoint = pretrain_ids(workspace, options, fold), checkpoint_of(workspace, run, options.init, fold)
+    inputs = workspace.inputs(options.backbone, ids, checkpoint)
     return PretrainWork(
         options=options,
-        ids=pretrain_ids(workspace, options, fold),
-        inputs=workspace.pictures(),
+        ids=ids,
+        inputs=inputs,
         backbone=workspace.config.backbones[options.backbone],
-        checkpoint=checkpoint_of(workspace, run, options.init, fold),
+        checkpoint=checkpoint,
         fold=fold,
-        machine=workspace.machine,
+        machine=workspace.machine_of(options.backbone),
         seed=workspace.config.seed,
-        probes=rows_to_probe(workspace, fold),
+        probes=rows_to_probe(workspace, inputs, fold),
         probe_every=workspace.config.probe.every,
     )
 
 
-def rows_to_probe(workspace: Workspace, fold: int | None) -> ProbeRows | None:
+def rows_to_probe(workspace: Workspace, inputs: Inputs, fold: int | None) -> ProbeRows | None:
     """The labelled rows on which a pretext of this fold, or of all, is tested."""
     return probe_rows(
         workspace.targets,
         workspace.frame,
         workspace.plan,
-        workspace.pictures(),
+        inputs,
         workspace.config.probe,
         workspace.config.seed,
         fold,
@@ -175,20 +179,21 @@ def _probe(work: Work, stage: Stage) -> None:
     """Test the finished backbone, the one it started from, random weights and raw pixels on the same labelled rows."""
     workspace, job, folder = work.workspace, stage.job, work.folder(stage)
     options = next(each for each in workspace.config.pretext if each.name == job.name)
-    rows, pictures, seed = rows_to_probe(workspace, job.fold), workspace.pictures(), workspace.config.seed
+    inputs = workspace.inputs(options.backbone, workspace.train.ids, folder)
+    rows, seed = rows_to_probe(workspace, inputs, job.fold), workspace.config.seed
     section = workspace.config.backbones[options.backbone]
-    size = read_json(folder / "backbone.json")["size"]
+    size = read_json(folder / "backbone.json").get("size", 0)  # a table has none
 
-    def build(section: Backbone) -> TimmBackbone:
+    def build(section: Backbone) -> Any:
         reseed_global(seed, "probe", options.name, "init")
-        return build_backbone(section, pictures.channels, size)
+        return build_backbone(section, inputs.takes, size)
 
     start = starting_from(section, checkpoint_of(workspace, work.run, options.init, job.fold))
     backbones = {"random init": lambda: build(section.model_copy(update={"weights": None}))}
     if start.weights is not None:
         backbones["weights it started from"] = lambda: build(start)
     backbones[options.name] = lambda: load_backbone(folder)[0]
-    table = {} if rows is None else baselines(rows, pictures, workspace.machine, backbones)
+    table = {} if rows is None else baselines(rows, inputs, workspace.machine_of(options.backbone), backbones)
     counts = (
         {}
         if rows is None
@@ -202,6 +207,7 @@ def fold_work(workspace: Workspace, run: Path, job: Job) -> FoldWork:
     network = next(each for each in networks(workspace.config) if each.name == job.name)
     task = network.shared
     fold = job.fold if job.fold is not None else 0
+    checkpoint = checkpoint_of(workspace, run, task.init, fold)
     return FoldWork(
         network=network.name,
         tasks=network.tasks,
@@ -209,11 +215,11 @@ def fold_work(workspace: Workspace, run: Path, job: Job) -> FoldWork:
         fold=fold,
         frame=workspace.frame,
         plan=workspace.plan,
-        inputs=workspace.pictures(),
+        inputs=workspace.inputs(task.backbone, workspace.rows_to_read(task.backbone, fold), checkpoint),
         backbone=workspace.config.backbones[task.backbone],
-        checkpoint=checkpoint_of(workspace, run, task.init, fold),
+        checkpoint=checkpoint,
         transfer=workspace.config.transfer,
-        machine=workspace.machine,
+        machine=workspace.machine_of(task.backbone),
         seed=workspace.config.seed,
     )
 
@@ -227,7 +233,8 @@ def _finetune(work: Work, stage: Stage) -> None:
 
 def _predict(work: Work, stage: Stage) -> None:
     job = fold_work(work.workspace, work.run, stage.job)
-    views = list(work.workspace.config.features.views)
+    network = next(each for each in work.stages.networks if each.name == stage.job.name)
+    views = work.workspace.views_of(network.shared.backbone)
 
     def progress(done: int, total: int) -> None:
         work.console.counting(f"{stage.name} · {len(views)} views · images", done, total)
@@ -236,7 +243,6 @@ def _predict(work: Work, stage: Stage) -> None:
         if stage.job.fold == work.stages.folds(network.folds)[0]:  # it is the same for every fold model
             work.console.say(f"{stage.name}: {text}")
 
-    network = next(each for each in work.stages.networks if each.name == stage.job.name)
     size = work.workspace.config.features.size
     for task, predictions in predict_fold(
         job, work.folder(stage), work.workspace.test.ids, views, size, progress, say
@@ -247,14 +253,15 @@ def _predict(work: Work, stage: Stage) -> None:
 def _embed(work: Work, stage: Stage) -> None:
     """Take the features of a frozen backbone from all train and test rows with a readable image."""
     workspace, embedding = work.workspace, embeddings(work.workspace.config)[stage.job.name]
-    pictures = workspace.pictures()
     checkpoint = checkpoint_of(workspace, work.run, embedding.init, stage.job.fold)
+    name, fold = embedding.backbone, stage.job.fold
+    inputs = workspace.inputs(name, workspace.rows_to_read(name, fold), checkpoint)
     options = starting_from(workspace.config.backbones[embedding.backbone], checkpoint)
     reseed_global(workspace.config.seed, "embed", embedding.backbone)  # of a backbone with random weights
-    backbone = build_backbone(options, pictures.channels, embedding.size)
-    views = list(workspace.config.features.views)
+    backbone = build_backbone(options, inputs.takes, embedding.size)
+    views = workspace.views_of(name)
     ids = np.concatenate([workspace.train.ids, workspace.test.ids])
-    ids = ids[pictures.readable(ids)]
+    ids = ids[inputs.readable(ids)]
 
     def progress(done: int, total: int) -> None:
         work.console.counting(f"{stage.name} · {len(views)} views · images", done, total)
@@ -263,7 +270,14 @@ def _embed(work: Work, stage: Stage) -> None:
         work.console.say(f"{stage.name}: {text}")
 
     values = embed_rows(
-        backbone, pictures, ids, views, embedding.size, workspace.machine, progress=progress, say=say
+        backbone,
+        inputs,
+        ids,
+        views,
+        embedding.size,
+        workspace.machine_of(name),
+        progress=progress,
+        say=say,
     )
     Embeddings(ids, values).write(work.folder(stage))
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..configs.registry import BUILT_IN
 from ..configs.schema import Pretext, Task
 from ..datasets.files import content_digests, digest
+from ..datasets.table_schema import FILES as SCHEMA_OUTPUTS
 from ..pretext.pretrain import OUTPUTS as PRETRAIN_OUTPUTS
 from ..transfer.embedding import FILES as EMBEDDING_OUTPUTS
 from ..transfer.finetune import REFIT, weight_files
@@ -90,8 +91,8 @@ class Stages:
         )
         return iter([stage for level in levels for stage in level])
 
-    def _machine(self) -> dict[str, Any]:
-        machine = self.workspace.machine
+    def _machine(self, backbone: str) -> dict[str, Any]:
+        machine = self.workspace.machine_of(backbone)
         return {
             "seed": self.config.seed,
             "precision": machine.precision,
@@ -106,12 +107,14 @@ class Stages:
         for fold in self._pretrain_folds(options):
             inputs = {
                 "code": CODE["pretrain"],
-                **self._machine(),
+                **self._machine(options.backbone),
                 **_flat(f"pretext.{options.name}", options.model_dump(mode="json", exclude=WATCHED)),
                 **self._snapshot(options),
                 **self._backbone(options.backbone),
                 **self._init(f"pretext.{options.name}.init", options.init, fold),
-                "images": self.workspace.images_digest(pretrain_ids(self.workspace, options, fold)),
+                "inputs": self.workspace.inputs_digest(
+                    options.backbone, pretrain_ids(self.workspace, options, fold)
+                ),
                 "fold": fold,
             }
             for plugin in self.config.plugins if options.kind not in BUILT_IN else ():
@@ -123,7 +126,7 @@ class Stages:
                 PRETRAIN_OUTPUTS
                 if options.reuse is None
                 else ("backbone.safetensors", "backbone.json", "seen.parquet")
-            )
+            ) + self._schema_files(options.backbone)
             stage = Stage(
                 Job("pretrain", options.name, fold), folder, inputs, outputs, training=options.reuse is None
             )
@@ -166,12 +169,12 @@ class Stages:
         options = next(each for each in self.config.pretext if each.name == job.name)
         inputs = {
             "code": CODE["probe"],
-            **self._machine(),
+            **self._machine(options.backbone),
             "pretrain": pretrain.key,
             "fold": job.fold,
             **self._backbone(options.backbone),
             **self._probed_labels(),
-            "images": workspace.images_digest(workspace.train.ids),
+            "inputs": workspace.inputs_digest(options.backbone, workspace.train.ids),
         }
         return Stage(Job("probe", job.name, job.fold), pretrain.folder, inputs, ["probes.json"])
 
@@ -193,7 +196,7 @@ class Stages:
         ids = workspace.train.ids if fold == REFIT else workspace.plan.train_ids(fold)
         inputs: dict[str, Any] = {
             "code": CODE["finetune"],
-            **self._machine(),
+            **self._machine(task.backbone),
             "network": network.name,
             "fold": fold,
             **{
@@ -208,10 +211,12 @@ class Stages:
             **self._backbone(task.backbone),
             **self._init("init", task.init, fold),
             "plan": workspace.plan.hash,
-            "images": workspace.images_digest(ids),
+            "inputs": workspace.inputs_digest(task.backbone, ids),
+            **self._reading(task.backbone, task.init, fold),
             "labels": workspace.labels_digest(columns),
         }
         outputs = [*weight_files(self.config.transfer.seeds), "head.json", "history.json"]
+        outputs += self._schema_files(task.backbone)
         return Stage(
             Job("finetune", network.name, fold),
             f"transfer/{network.name}/{fold_folder(fold)}",
@@ -226,8 +231,10 @@ class Stages:
         inputs = {
             "code": CODE["predict"],
             "network": finetune.key,
-            "features.views": list(self.config.features.views),
-            "images": workspace.images_digest(np.concatenate([workspace.train.ids, workspace.test.ids])),
+            "features.views": workspace.views_of(network.shared.backbone),
+            "inputs": workspace.inputs_digest(
+                network.shared.backbone, np.concatenate([workspace.train.ids, workspace.test.ids])
+            ),
             "test rows": digest(sorted(workspace.test.ids.tolist())),
         }
         if self.config.features.size is not None:
@@ -248,12 +255,13 @@ class Stages:
         for fold in [None] if folds and shared else folds:
             inputs = {
                 "code": CODE["embed"],
-                **self._machine(),
+                **self._machine(embedding.backbone),
                 **self._backbone(embedding.backbone),
                 **self._init("init", embedding.init, fold),
                 "size": embedding.size,
-                "features.views": list(self.config.features.views),
-                "images": workspace.images_digest(ids),
+                "features.views": workspace.views_of(embedding.backbone),
+                "inputs": workspace.inputs_digest(embedding.backbone, ids),
+                **self._reading(embedding.backbone, embedding.init, fold),
                 "rows": digest(sorted(ids.tolist())),
             }
             folder = f"embeddings/{embedding.name}" + ("" if fold is None else f"/{fold_folder(fold)}")
@@ -335,6 +343,17 @@ class Stages:
             inputs["backbone.weights file"] = file_digest(checkpoint_file(backbone.weights))
         return inputs
 
+    def _schema_files(self, backbone: str) -> tuple[str, ...]:
+        """What a checkpoint needs beside it to read a table."""
+        return SCHEMA_OUTPUTS if self.config.backbones[backbone].of_tables else ()
+
+    def _reading(self, backbone: str, init: str, fold: int | None) -> dict[str, Any]:
+        """The rows that teach how a table is read, where no checkpoint says so."""
+        if init != "scratch" or not self.config.backbones[backbone].of_tables:
+            return {}
+        ids = self.workspace.rows_to_read(backbone, fold)
+        return {"read by": self.workspace.inputs_digest(backbone, ids)}
+
     def _init(self, label: str, init: str | None, fold: int | None) -> dict[str, Any]:
         """The key of the checkpoint that a stage starts from; its name does not matter."""
         if init is None or init == "scratch":
@@ -349,12 +368,12 @@ class Stages:
 def pretrain_ids(workspace: Workspace, options: Pretext, fold: int | None) -> np.ndarray:
     """The rows a pretext may see.
 
-    Transductive: train, test and extra images. Inductive: train rows outside the fold's validation groups, and extras.
+    Transductive: train, test and extra images or rows. Inductive: train rows outside the fold's validation groups, and extras.
     Asymmetric: all train rows and extras.
     """
     rows = [
         workspace.train.ids if fold is None or fold == REFIT else workspace.plan.train_ids(fold),
-        workspace.extra,
+        workspace.extra_of(options.backbone),
     ]
     if options.scope == "transductive":
         rows.append(workspace.test.ids)

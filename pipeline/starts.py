@@ -80,12 +80,12 @@ def _key(workspace: Workspace, stages: Stages, start: str, task: str) -> str:
     behind = [stage.key for stage in stages.pretrain if stage.job.name == start]
     options = workspace.config.tasks[task]
     file = file_digest(checkpoint_file(start)) if not behind and Path(start).exists() else ""
-    pictures = workspace.images_digest(workspace.train.ids)
+    pictures = workspace.inputs_digest(options.backbone, workspace.train.ids)
     section = workspace.config.backbones[options.backbone].model_dump(mode="json")
     labels = workspace.labels_digest(options.columns)
     coding = options.model_dump(mode="json", include={"kind", "columns", "options"})
     probing = workspace.config.probe.model_dump(mode="json")
-    machine = [workspace.config.seed, workspace.machine.precision]
+    machine = [workspace.config.seed, workspace.machine_of(options.backbone).precision]
     parts = [start, behind, file, section, options.size, pictures, labels, workspace.plan.hash, *machine]
     return digest([*parts, coding, probing, LABELS, DRAWS])
 

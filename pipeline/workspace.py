@@ -16,17 +16,20 @@ import pandas as pd
 from ..configs.errors import UserError, closest
 from ..configs.heads import HeadAugment
 from ..configs.registry import options_class
-from ..configs.schema import Config, Task
+from ..configs.references import backbones_of
+from ..configs.schema import Config, Data, Task
 from ..datasets.files import content_digests, digest
 from ..datasets.folds import FoldPlan, make_plan
 from ..datasets.images import ImageStore, build_store, unlabelled_images
+from ..datasets.inputs import Inputs
 from ..datasets.pictures import PictureFiles, Pictures, locate_pictures
-from ..datasets.tables import Table, read_table
+from ..datasets.tables import TABLE_SUFFIXES, Table, read_table
 from ..datasets.targets import code_target
 from ..stacking import TableColumns
-from ..training.device import resolve_machine
+from ..training.device import Machine, resolve_machine
 from ..training.mix import resolve_mix
 from ..training.views import resolve_views
+from .table_inputs import TableInputs
 
 SMOKE_ROWS = {"train": 200, "test": 60, "unlabelled": 60}
 FEWEST_GROUPS = 3  # of a short trial, one for each of its folds
@@ -46,7 +49,9 @@ class Workspace:
         config: the resolved config.
         train, test: the tables; a run without test files has an empty test table.
         extra: ids of unlabelled images that are no table row.
-        has_images: whether anything learns from pictures.
+        has_images: whether a network learns from pictures.
+        has_lines: whether a network learns from lines of the table.
+        unlabelled: tables of rows without labels, for pretraining.
         files: the image files of all rows and extras.
         plan: the one fold plan.
 
@@ -72,7 +77,9 @@ class Workspace:
                 f"directory"
             )
         self.root = root
-        self.has_images = bool(config.pretext or config.tasks)
+        readers = backbones_of(config).values()
+        self.has_images = any(not config.backbones[name].of_tables for name in readers)
+        self.has_lines = any(config.backbones[name].of_tables for name in readers)
         self.train = read_table(
             [root / name for name in data.train],
             data.id,
@@ -96,7 +103,8 @@ class Workspace:
         extra_paths: list[str] = []
         if self.has_images and data.images is not None:
             located = locate_pictures([self.train, self.test], data.images, root)
-            extra_ids, extra_paths = unlabelled_images(data.unlabelled, root, taken=located.taken)
+            globs = [name for name in data.unlabelled if not name.lower().endswith(TABLE_SUFFIXES)]
+            extra_ids, extra_paths = unlabelled_images(globs, root, taken=located.taken)
         if smoke:
             extra_ids, extra_paths = (
                 extra_ids[: SMOKE_ROWS["unlabelled"]],
@@ -104,6 +112,7 @@ class Workspace:
             )
         self.extra = np.asarray(extra_ids, dtype=object)
         self.files: PictureFiles = located.joined(extra_ids, extra_paths)
+        self.unlabelled = self._unlabelled(data)
         self.plan = self._plan(config)
         self.config = self._resolve(config)
         self.targets = {
@@ -124,13 +133,19 @@ class Workspace:
         """How many rows there are, and images where a row may have several."""
         rows = f"{len(self.train):,} train rows, {len(self.test):,} test rows"
         if not self.has_images:
-            return f"{rows}, no images"
+            return f"{rows}{self._more_rows}, no images"
         owned = (
             ""
             if self.files.one_each
             else f" with {np.count_nonzero(self.files.paths) - len(self.extra):,} images"
         )
-        return f"{rows}{owned}, {len(self.extra):,} more images"
+        more = f", {len(self.extra):,} more images"
+        return f"{rows}{owned}{more}{self._more_rows}"
+
+    @property
+    def _more_rows(self) -> str:
+        count = sum(map(len, self.unlabelled))
+        return f", {count:,} unlabelled rows" if count else ""
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -177,9 +192,8 @@ class Workspace:
     @property
     def store_size(self) -> int:
         """Side of the stored images: the largest input size with its margin, rounded up."""
-        sizes = [stage.size for stage in self.config.pretext] + [
-            task.size for task in self.config.tasks.values()
-        ]
+        stages = [*self.config.pretext, *self.config.tasks.values()]
+        sizes = [stage.size for stage in stages if not self.config.backbones[stage.backbone].of_tables]
         sizes += [self.config.features.size] if self.config.features.size else []
         return math.ceil(STORE_MARGIN * max(sizes) / STORE_STEP) * STORE_STEP
 
@@ -216,6 +230,84 @@ class Workspace:
             list(frame.columns),
             [rows.tolist(), *([str(value) for value in frame[column]] for column in frame)],
         )
+
+    @cached_property
+    def lines(self) -> TableInputs:
+        """The table as networks read it."""
+        frames = [table.frame for table in (self.train, self.test, *self.unlabelled)]
+        columns = list(self.config.data.columns)
+        for table, frame in zip((self.train, self.test, *self.unlabelled), frames, strict=True):
+            if lacking := [column for column in columns if len(table) and column not in frame]:
+                raise UserError(
+                    f"data.unlabelled: expected tables with the columns of the others, received one without "
+                    f"{', '.join(lacking[:5])}; leave them out of data.columns, or leave out the table"
+                )
+        group = self.config.folds.group
+        excluded = {group: "is the group of the folds"} if group in columns else {}
+        rows = [frame for frame in frames if len(frame)]
+        return TableInputs(rows, columns, self.config.data, excluded, self.config.seed)
+
+    def inputs(self, backbone: str, ids: np.ndarray, checkpoint: Path | None = None) -> Inputs:
+        """What a backbone reads of all rows: pictures, or lines of the table.
+
+        Args:
+            backbone: its name in the config.
+            ids: of a table the rows that teach how its cells are read, where no checkpoint says so.
+            checkpoint: what the backbone starts from.
+        """
+        section = self.config.backbones[backbone]
+        return self.lines.inputs(section, ids, checkpoint) if section.of_tables else self.pictures()
+
+    def inputs_digest(self, backbone: str, ids: np.ndarray) -> str:
+        """Names what a backbone reads of some rows."""
+        section = self.config.backbones[backbone]
+        return self.lines.digest(section, ids) if section.of_tables else self.images_digest(ids)
+
+    def extra_of(self, backbone: str) -> np.ndarray:
+        """The ids of what only pretraining reads: unlabelled images, or rows of unlabelled tables."""
+        if not self.config.backbones[backbone].of_tables:
+            return self.extra
+        return np.concatenate([self.extra[:0], *(table.ids for table in self.unlabelled)])
+
+    def rows_to_read(self, backbone: str, fold: int | None) -> np.ndarray:
+        """The rows that teach how a table's cells are read where no pretraining did so.
+
+        Without labels: with test rows all of them, so that validation and test rows are treated alike; else those
+        that a fold trains on. A `fold` below 0 is the refit.
+        """
+        train = self.train.ids if fold is None or fold < 0 or len(self.test) else self.plan.train_ids(fold)
+        return np.concatenate([train, self.test.ids, self.extra_of(backbone)])
+
+    def machine_of(self, backbone: str) -> Machine:
+        """Where and how a backbone computes: those of tables always in float32, NCHW meaning nothing to them."""
+        if not self.config.backbones[backbone].of_tables:
+            return self.machine
+        return dataclasses.replace(self.machine, precision="fp32", channels_last=False)
+
+    def views_of(self, backbone: str) -> list[str]:
+        """The views of test-time augmentation; a line of a table has one."""
+        views = list(self.config.features.views)
+        return ["identity"] if self.config.backbones[backbone].of_tables else views
+
+    def _unlabelled(self, data: Data) -> list[Table]:
+        """Tables of unlabelled rows; their ids stand in no other table."""
+        names = [name for name in data.unlabelled if name.lower().endswith(TABLE_SUFFIXES)]
+        if names and not self.has_lines:
+            raise UserError(
+                f"data.unlabelled: expected globs of images, received the table {names[0]!r}, which no backbone of "
+                "tables reads; leave it out"
+            )
+        tables = [read_table([self.root / name], data.id) for name in names]
+        known = {*self.train.ids, *self.test.ids}
+        for name, table in zip(names, tables, strict=True):
+            if twice := sorted(known.intersection(table.ids)):
+                raise UserError(
+                    f"data.unlabelled: expected ids that stand in no other table, received {len(twice)} in {name} that "
+                    f"do ({', '.join(twice[:5])}); remove them from one side"
+                )
+            known |= set(table.ids)
+        few = SMOKE_ROWS["unlabelled"]
+        return [_some_rows(table, None, few) for table in tables] if self.smoke else tables
 
     def _no_rows(self) -> Table:
         return dataclasses.replace(self.train, frame=self.train.frame.iloc[:0], lists={})
@@ -285,9 +377,10 @@ class Workspace:
                 update["augment"] = task.augment.model_copy(update={"mix": resolve_mix(task)})
             tasks[name] = task.model_copy(update=update)
         joint = self.machine.kind == "cpu" if config.transfer.joint == "auto" else config.transfer.joint
-        trained = [task.augment for task in tasks.values() if not task.frozen]
+        pictured = [task for task in tasks.values() if not config.backbones[task.backbone].of_tables]
+        trained = [task.augment for task in pictured if not task.frozen]
         # Where no network is trained, frozen features are those of a picture and its mirror image.
-        frozen = [HeadAugment()] if tasks and not trained else []
+        frozen = [HeadAugment()] if pictured and not trained else []
         views = resolve_views(config.features.views, trained + frozen)
         return config.model_copy(
             update={

@@ -92,7 +92,7 @@ def pretrain(
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (
-        all((folder / name).exists() for name in OUTPUTS)
+        all((folder / name).exists() for name in (*OUTPUTS, *work.inputs.files))
         and read_json(folder / "backbone.json").get("key") == key
     ):
         return  # killed after its last file and before anyone noted it
@@ -140,6 +140,7 @@ def pretrain(
     if (best := best_epoch(training.history)) is not None:
         card["snapshot"] = best
         weights = load_file(snapshot_file(folder, best))
+    work.inputs.save(folder)
     save_backbone(exported(method), folder, card, seen, weights)
     checkpoint.unlink(missing_ok=True)
     forget_snapshots(folder, None)

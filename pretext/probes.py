@@ -146,10 +146,38 @@ def pixel_features(batches: Iterable[Tensor], side: int = 32, dims: int = 128) -
             batch.float(), (side, side), mode="bilinear", align_corners=False, antialias=True
         )
         parts.append(small.flatten(1).cpu().numpy())
+    return _principal(parts, dims)
+
+
+def column_features(batches: Iterable[Tensor], columns: Sequence[TableColumn], dims: int = 128) -> Tensor:
+    """The baseline of tables: numbers, 0 where missing, and levels one-hot, on their principal axes.
+
+    Args:
+        batches: N lines in batches (B, D), as `TableColumn` says.
+        columns: the D columns.
+        dims: at most so many axes.
+
+    Returns:
+        (N, K) float32, as of `pixel_features`.
+
+    Raises:
+        ValueError: fewer than two lines.
+    """
+    numbers = [i for i, column in enumerate(columns) if column.kind == "number"]
+    categories = [(i, column.size) for i, column in enumerate(columns) if column.kind == "category"]
+    parts = []
+    for batch in batches:
+        known = [F.one_hot(batch[:, i].long(), size).float() for i, size in categories]
+        parts.append(torch.cat([batch[:, numbers].nan_to_num(0.0), *known], 1).cpu().numpy())
+    return _principal(parts, dims)
+
+
+def _principal(parts: Sequence[NDArray], dims: int) -> Tensor:
+    """The coordinates of rows (N, P) on their leading principal axes."""
     count = sum(map(len, parts))
     if count < 2:
-        raise ValueError(f"`batches`: expected two pictures or more, received {count}")
-    flat = np.concatenate(parts)  # (N, C·side²)
+        raise ValueError(f"`batches`: expected two inputs or more, received {count}")
+    flat = np.concatenate(parts)  # (N, P)
     flat -= flat.mean(axis=0)
     wide = flat.shape[1] > count
     square = (flat @ flat.T if wide else flat.T @ flat).astype(np.float64)

@@ -16,7 +16,7 @@ from ..datasets.targets import Target
 from ..training.device import Machine
 from ..training.modality import seen
 from ..training.randomness import generator
-from .probes import MEASURES, Kind, pixel_features, probe
+from .probes import MEASURES, Kind, column_features, pixel_features, probe
 
 BATCH = 64
 Scores = dict[str, float]
@@ -171,7 +171,7 @@ def first_inputs(inputs: Inputs, ids: np.ndarray) -> Iterator[Tensor]:
 def baselines(
     rows: ProbeRows, inputs: Inputs, machine: Machine, backbones: Mapping[str, Callable[[], Any]]
 ) -> dict[str, Scores]:
-    """Score raw pixels and several backbones on the same rows.
+    """Score raw pixels, or the raw columns of a table, and several backbones on the same rows.
 
     Args:
         rows: what they are tested on.
@@ -180,9 +180,9 @@ def baselines(
         backbones: name -> how to build it; one is held at a time.
 
     Returns:
-        name -> scores, `raw pixels` first.
+        name -> scores, the raw inputs first.
     """
-    table = {"raw pixels": rows.scores(pixel_features(first_inputs(inputs, rows.ids)))}
+    table = {raw_name(inputs): rows.scores(raw_features(inputs, rows.ids))}
     for name, build in backbones.items():
         backbone = build()
         machine.lay_out(backbone)
@@ -190,8 +190,19 @@ def baselines(
     return table
 
 
+def raw_name(inputs: Inputs) -> str:
+    """What the inputs without a network are called."""
+    return "raw columns" if inputs.files else "raw pixels"
+
+
+def raw_features(inputs: Inputs, ids: np.ndarray) -> Tensor:
+    """Features (N, K) without a network: principal axes of shrunken pictures, or of the columns of a table."""
+    batches = first_inputs(inputs, ids)
+    return column_features(batches, inputs.takes) if inputs.files else pixel_features(batches)
+
+
 def _features(backbone: Any, batch: Tensor, machine: Machine) -> Tensor:
-    shown = seen(backbone, batch, ["identity"], backbone.size)
+    shown = seen(backbone, batch, ["identity"])
     with machine.autocast():
         features = backbone(shown)
     return features.float().cpu()

@@ -11,14 +11,14 @@ from .augment import augment_images, resize
 from .views import apply_view
 
 
-def seen(backbone: Any, batch: Tensor, views: Sequence[str], size: int) -> Tensor:
+def seen(backbone: Any, batch: Tensor, views: Sequence[str], size: int | None = None) -> Tensor:
     """Fixed views of a batch, as a network reads them when it predicts.
 
     Args:
         backbone: knows how to normalise pictures; its `modality` is `image` or `table`.
         batch: (B, C, H, W) uint8 pictures, or (B, D) lines of a table.
         views: V names of `training.views.VIEWS`; a table has the one view `identity`.
-        size: side of pictures as the network reads them, pixels.
+        size: side of pictures as the network reads them, pixels; None: what the backbone was built for.
 
     Returns:
         (V * B, ...) float32, view after view.
@@ -30,7 +30,7 @@ def seen(backbone: Any, batch: Tensor, views: Sequence[str], size: int) -> Tenso
         if list(views) != ["identity"]:
             raise ValueError(f"views: expected ['identity'] of a table, received {list(views)}")
         return batch
-    resized = backbone.normalise(resize(batch, size))
+    resized = backbone.normalise(resize(batch, size or backbone.size))
     return torch.cat([apply_view(resized, view) for view in views])
 
 

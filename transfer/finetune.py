@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..backbones import TimmBackbone, build_backbone, refuse_not_finite, starting_from
+from ..backbones import build_backbone, from_card, refuse_not_finite, starting_from
 from ..configs.schema import Backbone, Task, Transfer
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.folds import FoldPlan
@@ -117,6 +117,7 @@ def finetune_fold(
         write_json(histories, history)  # before the weights: who finds these finds their history
         _save_weights(best.weights() if stopping else training.averaged.state_dict(), path, key)
         best.remove()
+    work.inputs.save(folder)
     write_json(
         folder / "head.json",
         {
@@ -209,9 +210,8 @@ def load_networks(folder: Path, work: FoldWork) -> list[HeadNetwork]:
     targets = {name: restore_target(state) for name, state in card["targets"].items()}
     networks = []
     for number in range(work.transfer.seeds):
-        built = card["card"]
         network = HeadNetwork(
-            TimmBackbone(built["name"], built["channels"], built["size"], built["options"]),
+            from_card(card["card"]),
             targets,
             size=work.shared.size,
             augment=work.shared.augment,

@@ -7,7 +7,7 @@ from jigstack.configs.schema import Decode
 from jigstack.datasets.images import ImageStore, build_store
 from jigstack.training import resident as module
 from jigstack.training.device import Machine
-from jigstack.training.resident import PassingImages, ResidentImages, resident
+from jigstack.training.resident import PassingInputs, ResidentInputs, resident
 from PIL import Image
 
 CPU = Machine("cpu", "fp32", False, 1)
@@ -25,24 +25,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     return build_store([str(n) for n in range(9)], list(map(str, paths)), folder / "store", 16, Decode())
 
 
-@pytest.mark.parametrize("kind", [ResidentImages, PassingImages])
+@pytest.mark.parametrize("kind", [ResidentInputs, PassingInputs])
 @pytest.mark.parametrize("rows", [[0], [8, 3, 3, 0], [], [1, 2, 5, 6, 7]])
 def test_a_copy_on_a_device_gives_what_the_map_gives(
-    store: ImageStore, kind: type[ResidentImages] | type[PassingImages], rows: list[int]
+    store: ImageStore, kind: type[ResidentInputs] | type[PassingInputs], rows: list[int]
 ):
     found = kind(store, "cpu").gather(np.array(rows, dtype=np.int64))
     assert found.dtype is torch.uint8 and torch.equal(found, store.gather(np.array(rows, dtype=np.int64)))
 
 
-@pytest.mark.parametrize("kind", [ResidentImages, PassingImages])
+@pytest.mark.parametrize("kind", [ResidentInputs, PassingInputs])
 def test_a_copy_refuses_what_the_store_refuses(
-    store: ImageStore, kind: type[ResidentImages] | type[PassingImages]
+    store: ImageStore, kind: type[ResidentInputs] | type[PassingInputs]
 ):
     images = kind(store, "cpu")
     with pytest.raises(ValueError, match=r"rows: expected readable images, received 1 unreadable ones \('4'"):
-        images.gather(np.array([1, 4]))
+        held.gather(np.array([1, 4]))
     with pytest.raises(ValueError, match="rows: expected 0 to 8, received -1 to 2"):
-        images.gather(np.array([-1, 2]))
+        held.gather(np.array([-1, 2]))
 
 
 def test_a_store_is_copied_in_chunks(store: ImageStore, monkeypatch: pytest.MonkeyPatch):
@@ -51,16 +51,16 @@ def test_a_store_is_copied_in_chunks(store: ImageStore, monkeypatch: pytest.Monk
     asked: list[tuple[int, int]] = []
     whole = store.slice
     monkeypatch.setattr(store, "slice", lambda *part: (asked.append(part), whole(*part))[1])
-    images = ResidentImages(store, "cpu")
+    held = ResidentInputs(store, "cpu")
     assert asked == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
     rows = np.flatnonzero(store.readable)
-    assert torch.equal(images.gather(rows), store.gather(rows))
+    assert torch.equal(held.gather(rows), store.gather(rows))
 
 
 def test_what_is_gathered_may_be_changed_in_place(store: ImageStore):
-    images = ResidentImages(store, "cpu")
-    images.gather(np.array([0])).zero_()
-    assert torch.equal(images.gather(np.array([0])), store.gather(np.array([0])))
+    held = ResidentInputs(store, "cpu")
+    held.gather(np.array([0])).zero_()
+    assert torch.equal(held.gather(np.array([0])), store.gather(np.array([0])))
 
 
 def test_a_cpu_reads_the_map_itself(store: ImageStore):
@@ -73,10 +73,10 @@ def test_a_device_holds_one_copy_for_all_stages_where_it_fits(
     """`meta` stands for a device: it has no memory, so that only the choice is seen."""
     machine = Machine("meta", "fp32", False, 1)
     monkeypatch.setattr(module, "fits", lambda *_: False)
-    assert isinstance(resident(store, machine), PassingImages)
+    assert isinstance(resident(store, machine), PassingInputs)
     monkeypatch.setattr(module, "fits", lambda *_: True)
     held = resident(store, machine)
-    assert isinstance(held, ResidentImages) and resident(store, machine) is held
+    assert isinstance(held, ResidentInputs) and resident(store, machine) is held
 
 
 @pytest.mark.parametrize("share, expected", [(0.39, False), (0.4, True), (1.0, True)])

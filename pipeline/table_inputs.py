@@ -1,0 +1,106 @@
+"""The table of a run as networks of tables read it: encoded by a schema that a checkpoint brings, or that rows teach."""
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..configs.errors import UserError, closest
+from ..configs.schema import Backbone, Data
+from ..datasets.files import digest
+from ..datasets.table_rows import TableRows
+from ..datasets.table_schema import TableSchema
+
+
+class TableInputs:
+    """All rows of a run, train, test and unlabelled, of which every backbone of tables reads its columns.
+
+    Args:
+        frames: tables whose ids, the index, stand in one of them only.
+        columns: the columns that they share and that networks may read.
+        data: says what kinds of columns are known.
+        excluded: column -> why networks do not read it.
+        seed: of what a schema draws.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[pd.DataFrame],
+        columns: Sequence[str],
+        data: Data,
+        excluded: dict[str, str],
+        seed: int,
+    ) -> None:
+        self.columns, self.excluded, self.seed = list(columns), excluded, seed
+        self.kinds = data.kinds
+        unknown = [name for name in data.kinds if name not in self.columns]
+        if unknown:
+            near = closest(unknown[0], self.columns)
+            raise UserError(
+                f"data.kinds: expected columns that networks read, received {unknown[0]!r}"
+                + (f"; did you mean {near!r}?" if near else "")
+            )
+        self.frame = pd.concat([frame.loc[:, self.columns] for frame in frames])
+        self._schemas: dict[str, TableSchema] = {}
+        self._rows: tuple[str, TableRows] | None = None
+
+    def read_by(self, backbone: Backbone) -> list[str]:
+        """The columns that a backbone reads.
+
+        Raises:
+            UserError: a pattern without a column.
+        """
+        found: list[str] = []
+        for pattern in backbone.columns:
+            matching = [column for column in self.columns if fnmatchcase(column, pattern)]
+            if not matching:
+                near = closest(pattern, self.columns)
+                raise UserError(
+                    f"backbones: expected columns out of data.columns, or patterns of them, received {pattern!r}"
+                    + (f"; did you mean {near!r}?" if near else "")
+                )
+            found += matching
+        return list(dict.fromkeys(found))
+
+    def schema(self, backbone: Backbone, ids: np.ndarray) -> TableSchema:
+        """What the rows of `ids`, and no others, teach of a backbone's columns."""
+        columns = self.read_by(backbone)
+        steps = [step.model_dump(mode="json") for step in backbone.steps]
+        name = digest(columns, steps, sorted(map(str, ids)))
+        if name not in self._schemas:
+            self._schemas[name] = TableSchema.fit(
+                self.frame.loc[np.sort(ids), columns],
+                columns,
+                steps=backbone.steps,
+                kinds={column: kind for column, kind in self.kinds.items() if column in columns},
+                excluded=self.excluded,
+                seed=self.seed,
+            )
+        return self._schemas[name]
+
+    def inputs(self, backbone: Backbone, ids: np.ndarray, checkpoint: Path | None = None) -> TableRows:
+        """All rows as a backbone reads them.
+
+        Args:
+            backbone: the config's section.
+            ids: the rows that teach the schema.
+            checkpoint: a folder, or a file in it, whose schema is used instead.
+        """
+        if checkpoint is None:
+            schema = self.schema(backbone, ids)
+        else:
+            schema = TableSchema.load(checkpoint if checkpoint.is_dir() else checkpoint.parent)
+        if self._rows is None or self._rows[0] != schema.digest:
+            self._rows = None  # before the next is made: two of them may not fit
+            self._rows = schema.digest, TableRows(schema.encode(self.frame), self.frame.index.tolist(), schema)
+        return self._rows[1]
+
+    def digest(self, backbone: Backbone, ids: Iterable[str]) -> str:
+        """Names what some rows hold in a backbone's columns."""
+        columns = self.read_by(backbone)
+        rows = self.frame.loc[sorted(ids), columns]
+        values = pd.util.hash_pandas_object(rows, index=True).to_numpy()
+        known = {column: kind for column, kind in self.kinds.items() if column in columns}
+        return digest(columns, [str(dtype) for dtype in rows.dtypes], known, values.tobytes().hex())
