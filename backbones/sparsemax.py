@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+# Of entmax, which converges quadratically: 5 to 11 rounds for 8 to 2,000 cells, so that this is never reached.
 _MOST = 100
 # Looking at the counts of a GPU waits for it, so there one look pays for several rounds.
 _ROUNDS_PER_LOOK = {"cpu": 1}
@@ -62,7 +63,8 @@ class _Sparsemax(Function):
         z = z - z.amax(-1, keepdim=True)
         tau = torch.full_like(z[..., :1], -1.0)
         rounds, count = _rounds(z), None
-        for done in range(_MOST * rounds):
+        # Until the end each round takes a cell at least from the support of some row.
+        for done in range((z.shape[-1] + 1) * rounds):
             torch.sub(z, tau, out=p).clamp_(min=0)
             torch.sign(p, out=support)
             last, count = count, support.sum(-1, keepdim=True)
