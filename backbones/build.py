@@ -44,7 +44,7 @@ def build_backbone(options: Backbone, takes: Any, size: int) -> Any:
 
 
 def _of_tables(options: Backbone, columns: Any) -> Any:
-    backbone = build_table_backbone(options.kind, columns, options.options)
+    backbone: Any = build_table_backbone(options.kind, columns, options.options)
     if options.weights is None:
         return backbone
     if (card := read_card(options.weights)) is not None:

@@ -20,7 +20,7 @@ from .timm_backbone import TimmBackbone
 WEIGHTS, CARD, SEEN = "backbone.safetensors", "backbone.json", "seen.parquet"
 _NEEDED = {
     "timm": ("kind", "name", "options", "channels", "size", "dim"),
-    **{kind: ("kind", "options", "columns", "dim") for kind in TABLE_BACKBONES},
+    **dict.fromkeys(TABLE_BACKBONES, ("kind", "options", "columns", "dim")),
 }
 
 

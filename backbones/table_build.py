@@ -63,4 +63,3 @@ def restore_table_backbone(card: Mapping[str, Any]) -> nn.Module:
         )
     columns = [TableColumn.restore(state) for state in card["columns"]]
     return build_table_backbone(card["kind"], columns, card["options"])
-

@@ -17,7 +17,7 @@ from typing import Any
 
 import jigstack
 from jigstack.configs import load_config
-from jigstack.pipeline.estimate import NoiseImages
+from jigstack.pipeline.estimate import Noise
 from jigstack.pipeline.workspace import Workspace
 from jigstack.pretext.pretrain import build_pretext
 from jigstack.training.fit import FitOptions, Training, fit
@@ -112,7 +112,7 @@ def equal_epochs(name: str, chosen: argparse.Namespace) -> dict[str, int]:
             marks.append(time.process_time())
             return len(marks) > STEPS
 
-        for _ in fit(training, NoiseImages(workspace.store_size, 3, None), stop):
+        for _ in fit(training, Noise(workspace, "img"), stop):
             pass
         each = (marks[-1] - marks[0]) / STEPS / options.batch
         epochs[options.name] = max(1, round(chosen.minutes * 60 / (each * len(workspace.files))))

@@ -153,7 +153,9 @@ class Backbone(Section):
         if idle := sorted(self.model_fields_set & self._idle()):
             raise ValueError(f"{', '.join(idle)} left out with kind: {self.kind}, which does not read it")
         if self.weights == "pretrained" and self.of_tables:
-            raise ValueError(f"weights null or a checkpoint with kind: {self.kind}, of which nobody offers any")
+            raise ValueError(
+                f"weights null or a checkpoint with kind: {self.kind}, of which nobody offers any"
+            )
         return self
 
     @model_serializer(mode="wrap")

@@ -42,7 +42,7 @@ class Inputs(Protocol):
         ...
 
     @property
-    def files(self) -> tuple[str, ...]:
+    def schema_files(self) -> tuple[str, ...]:
         """The names of what `save` writes."""
         ...
 

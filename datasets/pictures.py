@@ -160,11 +160,11 @@ class Pictures:
         """C of the images."""
         return self.store.channels
 
-    files: tuple[str, ...] = ()
+    schema_files: tuple[str, ...] = ()
     """What a checkpoint needs beside it to read pictures: nothing."""
 
     def save(self, folder: Path) -> None:
-        """Write `files` into a folder."""
+        """Write `schema_files` into a folder."""
 
     @property
     def takes(self) -> int:

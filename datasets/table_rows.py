@@ -98,10 +98,10 @@ class TableRows:
         most: 1.
         one_each: true.
         schema: what encoded the rows.
-        files: the names of what `save` writes.
+        schema_files: the names of what `save` writes.
     """
 
-    files = FILES
+    schema_files = FILES
 
     def __init__(
         self, values: NDArray[np.float32] | Tensor, ids: Sequence[str] | NDArray, schema: TableSchema
@@ -148,7 +148,7 @@ class TableRows:
         return self.schema.columns
 
     def save(self, folder: Path) -> None:
-        """Write what turns a table into these values beside a checkpoint: `files`."""
+        """Write what turns a table into these values beside a checkpoint: `schema_files`."""
         self.schema.save(folder)
 
     def readable(self, ids: Sequence[str] | NDArray) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from .judging import Judged, judge, paired_gain, scored_by
 from .ladders import aligned
 from .manifest import Manifest
 from .stages import Stages
-from .starts import PROBES, RAW_PIXELS, probe_starts
+from .starts import PROBES, RAW, probe_starts
 from .tuning import Space, Tuned, tune
 from .variants import REFERENCE, Plan, alone, chosen_head, first_folds, plan_rows, varied
 from .workspace import Workspace
@@ -32,7 +32,7 @@ class Row:
 
     Attributes:
         label: the start or setting.
-        score: out-of-fold score of the head, None for raw pixels.
+        score: out-of-fold score of the head, None for raw inputs.
         gain: how much better than the reference, in units of the metric (negative: worse); None for the reference.
         low, high: the paired group-bootstrap interval of `gain`.
         folds: fold -> gain.
@@ -157,15 +157,15 @@ def ablate(
     scores = workspace.run_path / PROBES
     judged: list[Judged] = []
     probes: list[dict[str, float]] = []
-    pixels: dict[str, float] = {}
+    raw: dict[str, float] = {}
     for plan in plans:
         result = run(plan.config, until="features", smoke=smoke, quiet=quiet, replace=replace, report=False)
         judged += judge(plan, result.path, smoke)
         own = Workspace(plan.config, smoke=smoke)
-        table = probe_starts(own, head, plan, scores, console, pixels=plan is plans[0])
-        pixels = table.get(RAW_PIXELS, pixels)
+        table = probe_starts(own, head, plan, scores, console, raw=plan is plans[0])
+        raw = table.get(RAW, raw)
         probes += [table.get(variant.init, {}) for variant in plan.variants]
-    rows_found = list(_compare(head, judged, probes, pixels, workspace))
+    rows_found = list(_compare(head, judged, probes, raw, workspace))
     if optuna:
         tuned = tune(
             config, overrides, head, spaces, optuna, console, smoke=smoke, allow_plugins=allow_plugins
@@ -277,12 +277,14 @@ def _compare(
     head: str,
     judged: Sequence[Judged],
     probes: Sequence[dict[str, float]],
-    pixels: dict[str, float],
+    raw: dict[str, float],
     workspace: Workspace,
 ) -> Iterator[Row]:
-    """Raw pixels, the reference, and every other row paired with it."""
-    if pixels:
-        yield Row(RAW_PIXELS, None, None, None, None, {}, pixels, 0.0)
+    """Raw inputs, the reference, and every other row paired with it."""
+    if raw:
+        backbone = workspace.config.tasks[judged[0].variant.task].backbone
+        label = "raw columns" if workspace.config.backbones[backbone].of_tables else "raw pixels"
+        yield Row(label, None, None, None, None, {}, raw, 0.0)
     for each, own in zip(judged, probes, strict=True):
         yield _row(head, each, None if each is judged[0] else judged[0], own, workspace)
 

@@ -256,7 +256,7 @@ def unseen_of(workspace: Workspace, task: Any) -> list[str]:
     """Views to predict that the task's training augmentation never shows."""
     from ..training.views import unseen_views
 
-    return list(unseen_views(list(workspace.config.features.views), task.augment))
+    return list(unseen_views(workspace.views_of(task.backbone), task.augment))
 
 
 def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None:

@@ -88,11 +88,18 @@ class Curve:
     note: str
 
 
+def _inputs(workspace: Workspace, options: Pretext) -> int:
+    if not workspace.config.backbones[options.backbone].of_tables:
+        return len(workspace.files)
+    rows = [workspace.train.ids, workspace.test.ids, workspace.extra_of(options.backbone)]
+    return sum(map(len, rows))
+
+
 def schedules(stages: Stages) -> Iterator[Curve]:
     """The learning rate of every update of every kind of training, those of equal curves under one heading."""
     workspace = stages.workspace
     trainings: list[tuple[str, Pretext | Task, int, tuple[Thaw, ...]]] = [
-        *((f"pretrain/{each.name}", each, len(workspace.files), ()) for each in workspace.config.pretext),
+        *((f"pretrain/{each.name}", each, _inputs(workspace, each), ()) for each in workspace.config.pretext),
         *(
             (
                 f"finetune/{each.name}",

@@ -12,8 +12,8 @@ import torch
 
 from ..backbones import build_backbone
 from ..pretext.pretrain import build_pretext
-from ..training.augment import resize
 from ..training.fit import FitOptions, Training, fit
+from ..training.modality import seen
 from ..training.optimiser import parameter_groups
 from ..training.predicting import prepare
 from ..training.schedule import Schedule
@@ -21,6 +21,7 @@ from ..transfer.network import HeadNetwork
 from .embeddings import embeddings
 from .manifest import Stage
 from .stages import Stages, pretrain_ids
+from .workspace import Workspace
 
 TIMED_STEPS = 3
 EMBEDDED = 64  # images in a timed step of a frozen backbone
@@ -46,22 +47,30 @@ class Estimate:
         return sum(self.seconds.values())
 
 
-class NoiseImages:
-    """Random pictures of the store's shape, with random targets, to time a step."""
+class Noise:
+    """Random pictures of the store's shape, or lines of the table, with random targets, to time a step."""
 
-    def __init__(self, size: int, channels: int, targets: dict[str, int] | None) -> None:
-        self.size, self.channels, self.targets = size, channels, targets
+    def __init__(self, workspace: Workspace, backbone: str, targets: dict[str, int] | None = None) -> None:
+        self.size, self.channels = workspace.store_size, workspace.config.data.decode.channels
+        self.targets, self.lines = targets, None
+        if workspace.config.backbones[backbone].of_tables:
+            self.lines = workspace.inputs(backbone, workspace.rows_to_read(backbone, None)).store
 
     def __len__(self) -> int:
         return 1_000_000
 
     def batch(self, rows: torch.Tensor, draws: torch.Generator | None = None) -> Any:
-        """(B, C, H, W) uint8, with {task: (B, D)} if there are targets."""
-        images = torch.randint(0, 256, (len(rows), self.channels, self.size, self.size), dtype=torch.uint8)
+        """(B, C, H, W) uint8 or (B, D), with {task: (B, D)} if there are targets."""
+        if self.lines is not None:
+            inputs = self.lines.gather(rows.numpy() % len(self.lines))
+        else:
+            inputs = torch.randint(
+                0, 256, (len(rows), self.channels, self.size, self.size), dtype=torch.uint8
+            )
         if self.targets is None:
-            return images
+            return inputs
         return {
-            "inputs": images,
+            "inputs": inputs,
             "targets": {name: torch.rand(len(rows), width) for name, width in self.targets.items()},
         }
 
@@ -78,15 +87,14 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
     disk = 0
     if workspace.has_images:
         disk = len(workspace.files) * workspace.config.data.decode.channels * workspace.store_size**2
-    views = len(workspace.config.features.views)
     for stage in wanted:
         name = stage.job.name
         if stage.job.stage == "pretrain" and stage.training:
             options = next(each for each in workspace.config.pretext if each.name == name)
             if name not in speeds:
                 speeds[name] = time_pretext(stages, name)
-            images = len(workspace.files.of(pretrain_ids(workspace, options, stage.job.fold)))
-            seconds[stage.name] = images * options.epochs / speeds[name][0]
+            count = workspace.count_of(options.backbone, pretrain_ids(workspace, options, stage.job.fold))
+            seconds[stage.name] = count * options.epochs / speeds[name][0]
             disk += speeds[name][1] * 4
         elif stage.job.stage in ("finetune", "predict"):
             network = next(each for each in stages.networks if each.name == name)
@@ -101,13 +109,16 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
                 disk += speeds[key][1] * 4 * workspace.config.transfer.seeds
             else:
                 validated = workspace.test.ids[:0] if fold is None else workspace.plan.valid_ids(fold)
-                images = len(workspace.files.of(np.concatenate([workspace.test.ids, validated])))
-                seconds[stage.name] = workspace.config.transfer.seeds * images * views / (3 * speeds[key][0])
+                count = workspace.count_of(task.backbone, np.concatenate([workspace.test.ids, validated]))
+                views = len(workspace.views_of(task.backbone))
+                seconds[stage.name] = workspace.config.transfer.seeds * count * views / (3 * speeds[key][0])
         elif stage.job.stage == "embed":
             if name not in speeds:
                 speeds[name] = time_embedding(stages, name)
             rows = np.concatenate([workspace.train.ids, workspace.test.ids])
-            seconds[stage.name] = len(workspace.files.of(rows)) * views / speeds[name][0]
+            backbone = embeddings(workspace.config)[name].backbone
+            views = len(workspace.views_of(backbone))
+            seconds[stage.name] = workspace.count_of(backbone, rows) * views / speeds[name][0]
             disk += len(rows) * speeds[name][1]
     scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes on macOS, KiB on Linux
     return Estimate(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, disk)
@@ -118,8 +129,8 @@ def time_pretext(stages: Stages, name: str) -> tuple[float, int]:
     workspace = stages.workspace
     options = next(each for each in workspace.config.pretext if each.name == name)
     backbone = workspace.config.backbones[options.backbone].model_copy(update={"weights": None})
-    method = build_pretext(options, backbone, workspace.config.data.decode.channels)
-    return _time(stages, method, options.batch, None)
+    takes = _takes(stages, options.backbone)
+    return _time(stages, build_pretext(options, backbone, takes), options.backbone, options.batch, None)
 
 
 def time_network(stages: Stages, name: str) -> tuple[float, int]:
@@ -137,22 +148,23 @@ def time_network(stages: Stages, name: str) -> tuple[float, int]:
         weights=weights,
         frozen=task.freeze,
     )
-    return _time(stages, method, task.batch, {each: target.width for each, target in targets.items()})
+    widths = {each: target.width for each, target in targets.items()}
+    return _time(stages, method, task.backbone, task.batch, widths)
 
 
 def time_embedding(stages: Stages, name: str) -> tuple[float, int]:
     """Images a second through a frozen backbone, and the bytes of one row's features."""
-    machine, embedding = stages.workspace.machine, embeddings(stages.config)[name]
+    embedding = embeddings(stages.config)[name]
+    machine = stages.workspace.machine_of(embedding.backbone)
     machine.apply_threads()
     backbone = _backbone(stages, embedding.backbone, embedding.size)
     ready: Any = prepare(backbone, machine)
-    noise = NoiseImages(stages.workspace.store_size, backbone.channels, None)
+    noise = Noise(stages.workspace, embedding.backbone)
     marks: list[float] = []
     for _ in range(TIMED_STEPS + 1):  # the first step warms up
-        pictures = noise.batch(torch.arange(EMBEDDED))
+        batch = noise.batch(torch.arange(EMBEDDED))
         with torch.inference_mode(), machine.autocast():
-            images = resize(pictures.to(machine.device), embedding.size)
-            ready(ready.normalise(images))
+            ready(seen(ready, batch.to(machine.device), ["identity"], embedding.size))
         if machine.kind == "cuda":
             torch.cuda.synchronize()
         marks.append(time.perf_counter())
@@ -161,19 +173,31 @@ def time_embedding(stages: Stages, name: str) -> tuple[float, int]:
 
 def _backbone(stages: Stages, name: str, size: int) -> Any:
     options = stages.config.backbones[name].model_copy(update={"weights": None})
-    return build_backbone(options, stages.config.data.decode.channels, size)
+    return build_backbone(options, _takes(stages, name), size)
 
 
-def _time(stages: Stages, method: Any, batch: int, targets: dict[str, int] | None) -> tuple[float, int]:
+def _takes(stages: Stages, backbone: str) -> Any:
+    """The channels of the pictures, or the columns of the table, that a backbone reads."""
+    workspace = stages.workspace
+    if not workspace.config.backbones[backbone].of_tables:
+        return workspace.config.data.decode.channels
+    return workspace.inputs(backbone, workspace.rows_to_read(backbone, None)).takes
+
+
+def _time(
+    stages: Stages, method: Any, backbone: str, batch: int, targets: dict[str, int] | None
+) -> tuple[float, int]:
     workspace = stages.workspace
     workspace.machine.apply_threads()
-    source = NoiseImages(workspace.store_size, workspace.config.data.decode.channels, targets)
+    source = Noise(workspace, backbone, targets)
     groups = parameter_groups(method.backbone.stages(), _heads(method), weight_decay=0.0)
     training = Training(
         method,
         groups,
         FitOptions(1, batch, Schedule(0.0)),
-        replace(workspace.machine, compile=False),  # compiling would take longer than what it tells
+        replace(
+            workspace.machine_of(backbone), compile=False
+        ),  # compiling would take longer than what it tells
         0,
         ("estimate",),
     )

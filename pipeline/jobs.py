@@ -146,7 +146,10 @@ def _pretrain(work: Work, stage: Stage) -> None:
 
 def pretrain_work(workspace: Workspace, run: Path, options: Pretext, fold: int | None) -> PretrainWork:
     """What a pretraining job reads."""
-    ids, checkpoint = pretrain_ids(workspace, options, fold), checkpoint_of(workspace, run, options.init, fold)
+    ids, checkpoint = (
+        pretrain_ids(workspace, options, fold),
+        checkpoint_of(workspace, run, options.init, fold),
+    )
     inputs = workspace.inputs(options.backbone, ids, checkpoint)
     return PretrainWork(
         options=options,

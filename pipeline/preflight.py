@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import torch
 
-from ..backbones import TimmBackbone, build_backbone
+from ..backbones import build_backbone
 from ..configs.errors import UserError, closest
 from ..configs.registry import implementation, options_class
 from ..configs.schema import Stack, Task
@@ -117,10 +118,13 @@ def _repeats(workspace: Workspace) -> Iterator[str]:
             yield f"{key}: expected each name once, received {', '.join(twice)} more often"
 
 
-def untrained(workspace: Workspace, task: Task) -> TimmBackbone:
+def untrained(workspace: Workspace, task: Task) -> Any:
     """The backbone of a task with random weights, to ask for its stages and what it can take."""
     backbone = workspace.config.backbones[task.backbone].model_copy(update={"weights": None})
-    return build_backbone(backbone, workspace.config.data.decode.channels, task.size)
+    takes: Any = workspace.config.data.decode.channels
+    if backbone.of_tables:
+        takes = workspace.inputs(task.backbone, workspace.rows_to_read(task.backbone, None)).takes
+    return build_backbone(backbone, takes, task.size)
 
 
 def _freezing(workspace: Workspace) -> Iterator[str]:
@@ -173,7 +177,7 @@ def _starts(workspace: Workspace) -> Iterator[str]:
     first_shown: dict[str, int] = {}
     wanted: list[tuple[str, str, int, int]] = []
     for stage in config.pretext:
-        if stage.reuse is not None:
+        if stage.reuse is not None or config.backbones[stage.backbone].of_tables:
             continue
         kind, options = implementation(stage.kind), options_class(stage.kind)(**stage.options)
         shown = kind.input_size(options, stage.size) if hasattr(kind, "input_size") else stage.size
@@ -209,7 +213,10 @@ def _sizes(workspace: Workspace) -> Iterator[str]:
     channels = workspace.config.data.decode.channels
     alike: dict[tuple[str, int], list[str]] = {}  # a backbone of one size is asked, and told of, once
     for name, task in workspace.config.tasks.items():
-        if not task.frozen:  # they learn and predict from features of the task's own size
+        tables = workspace.config.backbones[task.backbone].of_tables
+        if (
+            not task.frozen and not tables
+        ):  # frozen ones learn and predict from features of the task's own size
             alike.setdefault((task.backbone, task.size), []).append(name)
     for (_, trained), names in alike.items():
         if size in (None, trained):

@@ -25,7 +25,9 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
     """
     card = read_json(folder / "backbone.json")
     wanted = workspace.config.backbones[options.backbone]
-    mine = {"name": wanted.name, "channels": workspace.config.data.decode.channels}
+    mine: dict[str, object] = {"kind": wanted.kind}
+    if not wanted.of_tables:
+        mine |= {"name": wanted.name, "channels": workspace.config.data.decode.channels}
     theirs = {key: card.get(key) for key in mine}
     if theirs != mine:
         raise UserError(

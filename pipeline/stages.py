@@ -112,9 +112,7 @@ class Stages:
                 **self._snapshot(options),
                 **self._backbone(options.backbone),
                 **self._init(f"pretext.{options.name}.init", options.init, fold),
-                "inputs": self.workspace.inputs_digest(
-                    options.backbone, pretrain_ids(self.workspace, options, fold)
-                ),
+                **self._inputs(options.backbone, pretrain_ids(self.workspace, options, fold)),
                 "fold": fold,
             }
             for plugin in self.config.plugins if options.kind not in BUILT_IN else ():
@@ -174,7 +172,7 @@ class Stages:
             "fold": job.fold,
             **self._backbone(options.backbone),
             **self._probed_labels(),
-            "inputs": workspace.inputs_digest(options.backbone, workspace.train.ids),
+            **self._inputs(options.backbone, workspace.train.ids),
         }
         return Stage(Job("probe", job.name, job.fold), pretrain.folder, inputs, ["probes.json"])
 
@@ -211,7 +209,7 @@ class Stages:
             **self._backbone(task.backbone),
             **self._init("init", task.init, fold),
             "plan": workspace.plan.hash,
-            "inputs": workspace.inputs_digest(task.backbone, ids),
+            **self._inputs(task.backbone, ids),
             **self._reading(task.backbone, task.init, fold),
             "labels": workspace.labels_digest(columns),
         }
@@ -232,7 +230,7 @@ class Stages:
             "code": CODE["predict"],
             "network": finetune.key,
             "features.views": workspace.views_of(network.shared.backbone),
-            "inputs": workspace.inputs_digest(
+            **self._inputs(
                 network.shared.backbone, np.concatenate([workspace.train.ids, workspace.test.ids])
             ),
             "test rows": digest(sorted(workspace.test.ids.tolist())),
@@ -260,7 +258,7 @@ class Stages:
                 **self._init("init", embedding.init, fold),
                 "size": embedding.size,
                 "features.views": workspace.views_of(embedding.backbone),
-                "inputs": workspace.inputs_digest(embedding.backbone, ids),
+                **self._inputs(embedding.backbone, ids),
                 **self._reading(embedding.backbone, embedding.init, fold),
                 "rows": digest(sorted(ids.tolist())),
             }
@@ -343,6 +341,10 @@ class Stages:
             inputs["backbone.weights file"] = file_digest(checkpoint_file(backbone.weights))
         return inputs
 
+    def _inputs(self, backbone: str, ids: np.ndarray) -> dict[str, Any]:
+        kind = "table" if self.config.backbones[backbone].of_tables else "images"
+        return {kind: self.workspace.inputs_digest(backbone, ids)}
+
     def _schema_files(self, backbone: str) -> tuple[str, ...]:
         """What a checkpoint needs beside it to read a table."""
         return SCHEMA_OUTPUTS if self.config.backbones[backbone].of_tables else ()
@@ -368,7 +370,8 @@ class Stages:
 def pretrain_ids(workspace: Workspace, options: Pretext, fold: int | None) -> np.ndarray:
     """The rows a pretext may see.
 
-    Transductive: train, test and extra images or rows. Inductive: train rows outside the fold's validation groups, and extras.
+    Transductive: train, test and extra images or rows. Inductive: train rows outside the fold's validation
+    groups, and extras.
     Asymmetric: all train rows and extras.
     """
     rows = [

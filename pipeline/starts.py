@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..backbones import TimmBackbone, build_backbone, starting_from
+from ..backbones import build_backbone, starting_from
 from ..datasets.files import digest, read_json, write_json
-from ..pretext.probes import pixel_features, probe
-from ..pretext.probing import ProbeRows, embed_first, first_inputs, probe_rows
+from ..datasets.inputs import Inputs
+from ..pretext.probes import probe
+from ..pretext.probing import ProbeRows, embed_first, probe_rows, raw_features
 from ..training.randomness import reseed_global
 from .console import Console
 from .stages import Stages, checkpoint_file, checkpoint_of, file_digest
 from .variants import Plan
 from .workspace import Workspace
 
-RAW_PIXELS = "raw pixels"
+RAW = "raw inputs"
+"""The start without a network: pixels, or the columns of a table."""
 LABELS: tuple[int | None, ...] = (100, 500, None)
 """Rows to learn from; None: all."""
 DRAWS = 5
@@ -27,7 +29,7 @@ ProbeTable = Mapping[str, dict[str, float]]
 
 
 def probe_starts(
-    workspace: Workspace, head: str, plan: Plan, path: Path, console: Console, *, pixels: bool = False
+    workspace: Workspace, head: str, plan: Plan, path: Path, console: Console, *, raw: bool = False
 ) -> ProbeTable:
     """Probe the backbone behind every start, as it is before fine-tuning.
 
@@ -40,14 +42,14 @@ def probe_starts(
         plan: its rows.
         path: a file of finished scores, of any number of plans; those are read from it.
         console: told how far it is.
-        pixels: probe the raw pixels too.
+        raw: probe the raw inputs too.
 
     Returns:
         start -> {`ridge.100`, `ridge.500`, `ridge.all`, `knn.all`: score}; higher is better.
     """
     stages, known = Stages(workspace), _known(path, console)
     first = plan.variants[0].task
-    starts = [RAW_PIXELS] if pixels else []
+    starts = [RAW] if raw else []
     starts += dict.fromkeys(variant.init for variant in plan.variants)
     table: dict[str, dict[str, float]] = {}
     for number, start in enumerate(starts):
@@ -101,11 +103,12 @@ def _probe(workspace: Workspace, head: str, start: str, task: str) -> dict[str, 
         folds = list(wanted)
     found: list[dict[str, float]] = []
     for fold in folds:
+        inputs = inputs_of(workspace, start, task, fold)
         rows = probe_rows(
             {head: workspace.targets[task]},
             workspace.frame,
             workspace.plan,
-            workspace.pictures(),
+            inputs,
             workspace.config.probe,
             workspace.config.seed,
             fold,
@@ -113,7 +116,7 @@ def _probe(workspace: Workspace, head: str, start: str, task: str) -> dict[str, 
         if rows is None:
             continue
         found.append(
-            _scores(rows, head, _features(workspace, rows, start, task, fold), workspace.config.seed)
+            _scores(rows, head, _features(workspace, inputs, rows, start, task, fold), workspace.config.seed)
         )
     names = list(dict.fromkeys(name for scores in found for name in scores))
     return {name: float(np.mean([scores[name] for scores in found if name in scores])) for name in names}
@@ -146,22 +149,28 @@ def _ridge(scores: Mapping[str, float]) -> float:
     )
 
 
-def _features(workspace: Workspace, rows: ProbeRows, start: str, task: str, fold: int | None) -> torch.Tensor:
-    """(N, D) features of the rows' first pictures."""
-    pictures = workspace.pictures()
-    if start == RAW_PIXELS:
-        return pixel_features(first_inputs(pictures, rows.ids))
-    backbone = _backbone(workspace, start, task, fold)
-    workspace.machine.lay_out(backbone)
-    return embed_first(backbone, pictures, rows.ids, workspace.machine)
+def inputs_of(workspace: Workspace, start: str, task: str, fold: int | None) -> Inputs:
+    """What the backbone of a start reads."""
+    name = workspace.config.tasks[task].backbone
+    checkpoint = checkpoint_of(workspace, workspace.run_path, "scratch" if start == RAW else start, fold)
+    return workspace.inputs(name, workspace.rows_to_read(name, fold), checkpoint)
 
 
-def _backbone(workspace: Workspace, start: str, task: str, fold: int | None) -> TimmBackbone:
-    """The network as fine-tuning would start with it."""
+def _features(
+    workspace: Workspace, inputs: Inputs, rows: ProbeRows, start: str, task: str, fold: int | None
+) -> torch.Tensor:
+    """(N, D) features of the rows' first inputs."""
+    if start == RAW:
+        return raw_features(inputs, rows.ids)
     options = workspace.config.tasks[task]
     reseed_global(workspace.config.seed, "probe", "scratch")
     section = starting_from(
         workspace.config.backbones[options.backbone],
         checkpoint_of(workspace, workspace.run_path, start, fold),
     )
-    return build_backbone(section, workspace.config.data.decode.channels, options.size)
+    backbone, machine = (
+        build_backbone(section, inputs.takes, options.size),
+        workspace.machine_of(options.backbone),
+    )
+    machine.lay_out(backbone)
+    return embed_first(backbone, inputs, rows.ids, machine)

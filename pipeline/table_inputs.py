@@ -1,4 +1,4 @@
-"""The table of a run as networks of tables read it: encoded by a schema that a checkpoint brings, or that rows teach."""
+"""The table of a run as networks read it: encoded by a schema that a checkpoint brings, or that rows teach."""
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -12,13 +12,39 @@ from ..configs.schema import Backbone, Data
 from ..datasets.files import digest
 from ..datasets.table_rows import TableRows
 from ..datasets.table_schema import TableSchema
+from ..datasets.tables import Table, read_table
+
+
+def read_unlabelled(root: Path, names: Sequence[str], id: str, known: set[str]) -> list[Table]:
+    """Read tables of rows without labels.
+
+    Args:
+        root: the folder that relative names start from.
+        names: of the files, one table each.
+        id: the column that names a row.
+        known: ids that other tables have.
+
+    Raises:
+        UserError: an id stands in two tables.
+    """
+    tables = []
+    for name in names:
+        table = read_table([root / name], id)
+        if twice := sorted(known.intersection(table.ids)):
+            raise UserError(
+                f"data.unlabelled: expected ids that stand in no other table, received {len(twice)} in {name} that do "
+                f"({', '.join(twice[:5])}); remove them from one side"
+            )
+        known = known.union(table.ids)
+        tables.append(table)
+    return tables
 
 
 class TableInputs:
     """All rows of a run, train, test and unlabelled, of which every backbone of tables reads its columns.
 
     Args:
-        frames: tables whose ids, the index, stand in one of them only.
+        tables: their ids stand in one of them only; one without rows counts for nothing.
         columns: the columns that they share and that networks may read.
         data: says what kinds of columns are known.
         excluded: column -> why networks do not read it.
@@ -27,7 +53,7 @@ class TableInputs:
 
     def __init__(
         self,
-        frames: Sequence[pd.DataFrame],
+        tables: Sequence[Table],
         columns: Sequence[str],
         data: Data,
         excluded: dict[str, str],
@@ -42,7 +68,14 @@ class TableInputs:
                 f"data.kinds: expected columns that networks read, received {unknown[0]!r}"
                 + (f"; did you mean {near!r}?" if near else "")
             )
-        self.frame = pd.concat([frame.loc[:, self.columns] for frame in frames])
+        filled = [table.frame for table in tables if len(table)]
+        for frame in filled:
+            if lacking := [column for column in self.columns if column not in frame]:
+                raise UserError(
+                    f"data.unlabelled: expected tables with the columns of the others, received one without "
+                    f"{', '.join(lacking[:5])}; leave them out of data.columns, or leave out the table"
+                )
+        self.frame = pd.concat([frame.loc[:, self.columns] for frame in filled])
         self._schemas: dict[str, TableSchema] = {}
         self._rows: tuple[str, TableRows] | None = None
 
@@ -94,13 +127,18 @@ class TableInputs:
             schema = TableSchema.load(checkpoint if checkpoint.is_dir() else checkpoint.parent)
         if self._rows is None or self._rows[0] != schema.digest:
             self._rows = None  # before the next is made: two of them may not fit
-            self._rows = schema.digest, TableRows(schema.encode(self.frame), self.frame.index.tolist(), schema)
+            self._rows = (
+                schema.digest,
+                TableRows(schema.encode(self.frame), self.frame.index.tolist(), schema),
+            )
         return self._rows[1]
 
     def digest(self, backbone: Backbone, ids: Iterable[str]) -> str:
         """Names what some rows hold in a backbone's columns."""
         columns = self.read_by(backbone)
         rows = self.frame.loc[sorted(ids), columns]
-        values = pd.util.hash_pandas_object(rows, index=True).to_numpy()
+        hashes = pd.util.hash_pandas_object(rows, index=True)  # pyright: ignore[reportAttributeAccessIssue]
         known = {column: kind for column, kind in self.kinds.items() if column in columns}
-        return digest(columns, [str(dtype) for dtype in rows.dtypes], known, values.tobytes().hex())
+        return digest(
+            columns, [str(dtype) for dtype in rows.dtypes], known, hashes.to_numpy().tobytes().hex()
+        )

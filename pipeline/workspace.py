@@ -1,9 +1,8 @@
 """The data of a run, read once: tables, images, fold plan, coded targets, and the config without `auto`."""
 
 import dataclasses
-import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +14,8 @@ import pandas as pd
 
 from ..configs.errors import UserError, closest
 from ..configs.heads import HeadAugment
-from ..configs.registry import options_class
 from ..configs.references import backbones_of
+from ..configs.registry import options_class
 from ..configs.schema import Config, Data, Task
 from ..datasets.files import content_digests, digest
 from ..datasets.folds import FoldPlan, make_plan
@@ -29,10 +28,9 @@ from ..stacking import TableColumns
 from ..training.device import Machine, resolve_machine
 from ..training.mix import resolve_mix
 from ..training.views import resolve_views
-from .table_inputs import TableInputs
+from .smoke import SMOKE_ROWS, smoke_config, some_rows, unlisted
+from .table_inputs import TableInputs, read_unlabelled
 
-SMOKE_ROWS = {"train": 200, "test": 60, "unlabelled": 60}
-FEWEST_GROUPS = 3  # of a short trial, one for each of its folds
 STORE_MARGIN = 1.3  # a random crop of the store must not be blown up to the input size
 STORE_STEP = 32  # sizes are rounded up, so that nearby input sizes share one store
 
@@ -88,9 +86,9 @@ class Workspace:
         self.test = read_table([root / name for name in data.test], data.id) if data.test else self._no_rows()
         if smoke:
             all_ids = {*self.train.ids, *self.test.ids}
-            self.train = _some_rows(self.train, config.folds.group, SMOKE_ROWS["train"])
-            self.test = _some_rows(self.test, None, SMOKE_ROWS["test"])
-            self.train = _unlisted(self.train, all_ids.difference(self.train.ids, self.test.ids))
+            self.train = some_rows(self.train, config.folds.group, SMOKE_ROWS["train"])
+            self.test = some_rows(self.test, None, SMOKE_ROWS["test"])
+            self.train = unlisted(self.train, all_ids.difference(self.train.ids, self.test.ids))
         overlap = np.intersect1d(self.train.ids, self.test.ids)
         if len(overlap):
             raise UserError(
@@ -192,6 +190,8 @@ class Workspace:
     @property
     def store_size(self) -> int:
         """Side of the stored images: the largest input size with its margin, rounded up."""
+        if not self.has_images:
+            return 0
         stages = [*self.config.pretext, *self.config.tasks.values()]
         sizes = [stage.size for stage in stages if not self.config.backbones[stage.backbone].of_tables]
         sizes += [self.config.features.size] if self.config.features.size else []
@@ -234,18 +234,10 @@ class Workspace:
     @cached_property
     def lines(self) -> TableInputs:
         """The table as networks read it."""
-        frames = [table.frame for table in (self.train, self.test, *self.unlabelled)]
-        columns = list(self.config.data.columns)
-        for table, frame in zip((self.train, self.test, *self.unlabelled), frames, strict=True):
-            if lacking := [column for column in columns if len(table) and column not in frame]:
-                raise UserError(
-                    f"data.unlabelled: expected tables with the columns of the others, received one without "
-                    f"{', '.join(lacking[:5])}; leave them out of data.columns, or leave out the table"
-                )
-        group = self.config.folds.group
+        columns, group = list(self.config.data.columns), self.config.folds.group
         excluded = {group: "is the group of the folds"} if group in columns else {}
-        rows = [frame for frame in frames if len(frame)]
-        return TableInputs(rows, columns, self.config.data, excluded, self.config.seed)
+        tables = [self.train, self.test, *self.unlabelled]
+        return TableInputs(tables, columns, self.config.data, excluded, self.config.seed)
 
     def inputs(self, backbone: str, ids: np.ndarray, checkpoint: Path | None = None) -> Inputs:
         """What a backbone reads of all rows: pictures, or lines of the table.
@@ -278,6 +270,10 @@ class Workspace:
         train = self.train.ids if fold is None or fold < 0 or len(self.test) else self.plan.train_ids(fold)
         return np.concatenate([train, self.test.ids, self.extra_of(backbone)])
 
+    def count_of(self, backbone: str, ids: np.ndarray) -> int:
+        """How many inputs of some rows a backbone reads: a row may own several images."""
+        return len(ids) if self.config.backbones[backbone].of_tables else len(self.files.of(ids))
+
     def machine_of(self, backbone: str) -> Machine:
         """Where and how a backbone computes: those of tables always in float32, NCHW meaning nothing to them."""
         if not self.config.backbones[backbone].of_tables:
@@ -290,24 +286,15 @@ class Workspace:
         return ["identity"] if self.config.backbones[backbone].of_tables else views
 
     def _unlabelled(self, data: Data) -> list[Table]:
-        """Tables of unlabelled rows; their ids stand in no other table."""
         names = [name for name in data.unlabelled if name.lower().endswith(TABLE_SUFFIXES)]
         if names and not self.has_lines:
             raise UserError(
                 f"data.unlabelled: expected globs of images, received the table {names[0]!r}, which no backbone of "
                 "tables reads; leave it out"
             )
-        tables = [read_table([self.root / name], data.id) for name in names]
-        known = {*self.train.ids, *self.test.ids}
-        for name, table in zip(names, tables, strict=True):
-            if twice := sorted(known.intersection(table.ids)):
-                raise UserError(
-                    f"data.unlabelled: expected ids that stand in no other table, received {len(twice)} in {name} that "
-                    f"do ({', '.join(twice[:5])}); remove them from one side"
-                )
-            known |= set(table.ids)
+        tables = read_unlabelled(self.root, names, data.id, {*self.train.ids, *self.test.ids})
         few = SMOKE_ROWS["unlabelled"]
-        return [_some_rows(table, None, few) for table in tables] if self.smoke else tables
+        return [some_rows(table, None, few) for table in tables] if self.smoke else tables
 
     def _no_rows(self) -> Table:
         return dataclasses.replace(self.train, frame=self.train.frame.iloc[:0], lists={})
@@ -447,50 +434,3 @@ class Workspace:
                 "pretraining a fold), or scope: asymmetric to do it all the same and see it printed beside every score"
             )
         return scope
-
-
-def smoke_config(config: Config) -> Config:
-    """The same run with one epoch, at most 3 folds and a name of its own."""
-    plan = config.folds.model_copy(update={"n": min(config.folds.n, 3)})
-    tasks = {}
-    for name, task in config.tasks.items():
-        folds = task.folds if task.folds == "auto" else [fold for fold in task.folds if fold < plan.n] or [0]
-        tasks[name] = task.model_copy(update={"folds": folds} | ({} if task.frozen else {"epochs": 1}))
-    return config.model_copy(
-        update={
-            "name": f"{config.name}-smoke",
-            "folds": plan,
-            "pretext": [stage.model_copy(update={"epochs": 1}) for stage in config.pretext],
-            "tasks": tasks,
-            "transfer": config.transfer.model_copy(update={"seeds": 1}),
-            "data": config.data.model_copy(update={"sample_submission": None}),
-        }
-    )
-
-
-def _some_rows(table: Table, group: str | None, count: int) -> Table:
-    """About `count` rows, whole groups unless they are large, the same on every machine."""
-    if len(table) <= count:
-        return table
-    groups = (
-        pd.Series(table.ids, index=table.frame.index) if group is None else table.column(group).astype(str)
-    )
-    order = sorted(groups.unique(), key=lambda name: hashlib.sha256(str(name).encode()).digest())
-    sizes: Mapping[Any, int] = groups.value_counts().to_dict()
-    kept, total = set(), 0
-    for name in order:
-        if total >= count:
-            break
-        kept.add(name)
-        total += sizes[name]
-    if len(kept) < min(FEWEST_GROUPS, len(order)):  # large groups: some rows of each
-        rank = groups.groupby(groups).cumcount()
-        return dataclasses.replace(table, frame=table.frame[(rank < -(-count // len(order))).to_numpy()])
-    return dataclasses.replace(table, frame=table.frame[groups.isin(kept).to_numpy()])
-
-
-def _unlisted(table: Table, ids: set[str]) -> Table:
-    """Lists without the rows of some ids; those of ids that no table ever had stay, for `check_tables` to name."""
-    return dataclasses.replace(
-        table, lists={name: rows[~rows["id"].isin(list(ids))] for name, rows in table.lists.items()}
-    )

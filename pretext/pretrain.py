@@ -92,7 +92,7 @@ def pretrain(
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (
-        all((folder / name).exists() for name in (*OUTPUTS, *work.inputs.files))
+        all((folder / name).exists() for name in (*OUTPUTS, *work.inputs.schema_files))
         and read_json(folder / "backbone.json").get("key") == key
     ):
         return  # killed after its last file and before anyone noted it

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..datasets.table_column import TableColumn
 from ..scoring.metrics import METRICS, Array
 from ..scoring.neighbours import neighbours
 from ..scoring.ridge import PENALTIES, Basis, Moments, best_penalty

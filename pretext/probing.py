@@ -192,13 +192,13 @@ def baselines(
 
 def raw_name(inputs: Inputs) -> str:
     """What the inputs without a network are called."""
-    return "raw columns" if inputs.files else "raw pixels"
+    return "raw columns" if inputs.schema_files else "raw pixels"
 
 
 def raw_features(inputs: Inputs, ids: np.ndarray) -> Tensor:
     """Features (N, K) without a network: principal axes of shrunken pictures, or of the columns of a table."""
     batches = first_inputs(inputs, ids)
-    return column_features(batches, inputs.takes) if inputs.files else pixel_features(batches)
+    return column_features(batches, inputs.takes) if inputs.schema_files else pixel_features(batches)
 
 
 def _features(backbone: Any, batch: Tensor, machine: Machine) -> Tensor:

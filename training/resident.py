@@ -100,9 +100,9 @@ _RESIDENT: WeakKeyDictionary[Store, dict[str, ResidentInputs]] = WeakKeyDictiona
 def resident(store: Store, machine: Machine) -> Gathering:
     """A store as a machine reads it fastest.
 
-    On a CPU the store itself: memory, or a memory-mapped file, is as near as it gets. On CUDA a copy on the device, made once for
-    all stages of this process, if it takes at most `FREE_SHARE` of the memory that is free there; else batches through
-    pinned memory. The CUDA part is untested so far: `make gpu-check` looks at it.
+    On a CPU the store itself: memory, or a memory-mapped file, is as near as it gets. On CUDA a copy on the device,
+    made once for all stages of this process, if it takes at most `FREE_SHARE` of the memory that is free there; else
+    batches through pinned memory. The CUDA part is untested so far: `make gpu-check` looks at it.
 
     Args:
         store: N inputs.

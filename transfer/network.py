@@ -15,6 +15,9 @@ from ..training.fit import freeze
 from ..training.mix import mix
 from ..training.modality import changed, seen
 
+PENALTY = "(penalty)"
+"""The output that is no task's: how widely a TabNet spreads its attention. No task's name has brackets."""
+
 
 class HeadNetwork(nn.Module):
     """A backbone with a linear head for each task; with one task it is an ordinary fine-tuned network.
@@ -91,9 +94,12 @@ class HeadNetwork(nn.Module):
         return {"inputs": inputs, "targets": targets}
 
     def forward(self, views: dict[str, Any]) -> dict[str, Tensor]:
-        """Raw outputs {task: (B, D)}."""
-        features = self.backbone(views["inputs"])
-        return {name: head(features) for name, head in self.heads.items()}
+        """Raw outputs {task: (B, D)}; in training with the `PENALTY` of a backbone that has one."""
+        if not self.training or not hasattr(self.backbone, "penalised"):
+            features = self.backbone(views["inputs"])
+            return {name: head(features) for name, head in self.heads.items()}
+        features, penalty = self.backbone.penalised(views["inputs"])
+        return {**{name: head(features) for name, head in self.heads.items()}, PENALTY: penalty}
 
     def loss(self, outputs: dict[str, Tensor], views: dict[str, Any]) -> dict[str, Tensor]:
         """The weighted sum over tasks as `loss`, and each task's own mean over what is labelled."""
@@ -101,6 +107,8 @@ class HeadNetwork(nn.Module):
         for name, target in self.targets.items():
             parts[name] = mean_loss(target.loss, outputs[name].float(), views["targets"][name])
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
+        if PENALTY in outputs:
+            total = total + self.backbone.sparsity * outputs[PENALTY].float()
         return {"loss": total, **(parts if len(parts) > 1 else {})}
 
     def view_outputs(self, batch: Tensor, views: Sequence[str], size: int | None = None) -> dict[str, Tensor]:

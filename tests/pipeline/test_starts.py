@@ -8,7 +8,7 @@ from jigstack.pipeline import starts
 from jigstack.pipeline.commands import pretrain
 from jigstack.pipeline.console import Console
 from jigstack.pipeline.stages import Stages
-from jigstack.pipeline.starts import PROBES, RAW_PIXELS, probe_starts
+from jigstack.pipeline.starts import PROBES, RAW, probe_starts
 from jigstack.pipeline.variants import plan_rows
 from jigstack.pipeline.workspace import Workspace
 
@@ -24,12 +24,12 @@ def test_each_start_is_probed_once_with_few_and_with_all_labels(
     workspace, path = Workspace(plan.config), result.path / PROBES
 
     def again() -> starts.ProbeTable:
-        return probe_starts(workspace, "era", plan, path, Console(quiet=True), pixels=True)
+        return probe_starts(workspace, "era", plan, path, Console(quiet=True), raw=True)
 
     table = again()
-    assert list(table) == [RAW_PIXELS, "scratch", "jig"]
+    assert list(table) == [RAW, "scratch", "jig"]
     assert all(set(scores) == {"ridge.20", "ridge.all", "knn.all"} for scores in table.values())
-    assert table[RAW_PIXELS]["ridge.all"] > table[RAW_PIXELS]["ridge.20"]  # the colours tell the target
+    assert table[RAW]["ridge.all"] > table[RAW]["ridge.20"]  # the colours tell the target
     assert len(json.loads(path.read_text())) == 3
 
     for damaged in ("{broken", "[1]", '{"a": {"b": "c"}}'):

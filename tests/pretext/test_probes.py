@@ -179,7 +179,7 @@ def test_pixel_features_shrink_large_pictures_to_axes_far_fewer_than_the_picture
 
 
 def test_pixel_features_need_pictures():
-    with pytest.raises(ValueError, match="two pictures or more, received 1"):
+    with pytest.raises(ValueError, match="two inputs or more, received 1"):
         pixel_features([torch.zeros(1, 3, 8, 8)])
     with pytest.raises(ValueError, match=r"received \(5, 8, 8\)"):
         pixel_features(torch.zeros(2, 5, 8, 8))

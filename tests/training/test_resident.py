@@ -38,7 +38,7 @@ def test_a_copy_on_a_device_gives_what_the_map_gives(
 def test_a_copy_refuses_what_the_store_refuses(
     store: ImageStore, kind: type[ResidentInputs] | type[PassingInputs]
 ):
-    images = kind(store, "cpu")
+    held = kind(store, "cpu")
     with pytest.raises(ValueError, match=r"rows: expected readable images, received 1 unreadable ones \('4'"):
         held.gather(np.array([1, 4]))
     with pytest.raises(ValueError, match="rows: expected 0 to 8, received -1 to 2"):
@@ -46,13 +46,13 @@ def test_a_copy_refuses_what_the_store_refuses(
 
 
 def test_a_store_is_copied_in_chunks(store: ImageStore, monkeypatch: pytest.MonkeyPatch):
-    """Two images at a time, the last chunk shorter."""
+    """Two images at a time, the last chunk shorter, after the first image, which tells the shape."""
     monkeypatch.setattr(module, "CHUNK", 2 * 3 * 16 * 16)
     asked: list[tuple[int, int]] = []
     whole = store.slice
     monkeypatch.setattr(store, "slice", lambda *part: (asked.append(part), whole(*part))[1])
     held = ResidentInputs(store, "cpu")
-    assert asked == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
+    assert asked == [(0, 1), (0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
     rows = np.flatnonzero(store.readable)
     assert torch.equal(held.gather(rows), store.gather(rows))
 
