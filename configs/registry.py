@@ -2,7 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .errors import UserError, closest
 
@@ -11,12 +11,15 @@ _PACKAGE = __name__.rsplit(".", 2)[0]
 
 @dataclass(frozen=True)
 class Entry:
-    """One method: import paths "module:Name" relative to the package, or a plug-in's classes themselves."""
+    """One method: import paths "module:Name" relative to the package, or a plug-in's classes themselves.
+
+    A method of modality `table` takes rows of columns, and so only backbones of tables.
+    """
 
     options: str | type
     implementation: str | type
-    modality: str = "image"
-    """What it reads: `image` or `table`."""
+    modality: Literal["image", "table"] = "image"
+    """What it reads."""
 
 
 PRETEXTS: dict[str, Entry] = {
@@ -25,6 +28,9 @@ PRETEXTS: dict[str, Entry] = {
     "simsiam": Entry(options="configs.joint:SimSiamOptions", implementation="pretext.simsiam:SimSiam"),
     "dino": Entry(options="configs.joint:DinoOptions", implementation="pretext.dino:Dino"),
     "lejepa": Entry(options="configs.joint:LejepaOptions", implementation="pretext.lejepa:Lejepa"),
+    "masked": Entry(
+        options="configs.masked:MaskedOptions", implementation="pretext.masked:MaskedTable", modality="table"
+    ),
 }
 
 TABLE_BACKBONES: dict[str, Entry] = {
@@ -55,13 +61,25 @@ def implementation(kind: str) -> Any:
     return load(_entry(kind).implementation)
 
 
-def register_pretext(name: str, *, options: type, implementation: type) -> None:
+def modality(kind: str) -> Literal["image", "table"]:
+    """What a pretext takes.
+
+    Raises:
+        UserError: if no pretext of that name is registered.
+    """
+    return _entry(kind).modality
+
+
+def register_pretext(
+    name: str, *, options: type, implementation: type, modality: Literal["image", "table"] = "image"
+) -> None:
     """Make a pretext known under a name; meant for the files under `plugins` in a config.
 
     Args:
         name: The `kind` by which configs ask for it; not one of jigstack's own.
         options: A subclass of `jigstack.configs.heads.Options`.
         implementation: The class to build, with the methods of `jigstack.pretext.jigsaw.Jigsaw`.
+        modality: What it takes: batches of images, or of a table's rows.
 
     Raises:
         UserError: if the name is jigstack's own or another plug-in's, or `options` is not an options class.
@@ -82,7 +100,7 @@ def register_pretext(name: str, *, options: type, implementation: type) -> None:
             f"name: expected one that no other plug-in uses, received {name!r}"
             f" of {_module(known.implementation)}"
         )
-    PRETEXTS[name] = Entry(options=options, implementation=implementation)
+    PRETEXTS[name] = Entry(options=options, implementation=implementation, modality=modality)
 
 
 def _entry(kind: str) -> Entry:

@@ -30,6 +30,7 @@ def test_options_follow_the_kind():
         "simsiam",
         "dino",
         "lejepa",
+        "masked",
     ]
 
 

@@ -68,7 +68,7 @@ def test_a_snapshot_of_the_best_probe_needs_probes_during_the_training():
         ("pretext.two.name=jig", 'pretext.1.name | a name of its own | "jig", the name of pretext.0'),
         (
             "pretext.jig.kind=jigsow",
-            'pretext.0.kind | one of jigsaw, tiles, simsiam, dino, lejepa | "jigsow" | jigsaw',
+            'pretext.0.kind | one of jigsaw, tiles, simsiam, dino, lejepa, masked | "jigsow" | jigsaw',
         ),
         ("pretext.jig.options.grid=9", "pretext.0.options.grid | a whole number from 2 to 5 | 9"),
         (

@@ -33,12 +33,18 @@ def test_a_method_of_ones_own_is_found_by_its_name_and_may_be_registered_again()
     assert registry.implementation("mine") is Method
 
 
+def test_a_pretext_says_whether_it_takes_images_or_tables():
+    assert (registry.modality("jigsaw"), registry.modality("masked")) == ("image", "table")
+    registry.register_pretext("mine", options=Mine, implementation=Method, modality="table")
+    assert registry.modality("mine") == "table"
+
+
 def test_an_unknown_name_is_told_with_the_likely_one():
     with pytest.raises(ValueError) as caught:
         registry.options_class("jigsw")
-    assert (
-        str(caught.value)
-        == "kind: expected one of jigsaw, tiles, simsiam, dino, lejepa, received 'jigsw'; did you mean 'jigsaw'?"
+    assert str(caught.value) == (
+        "kind: expected one of jigsaw, tiles, simsiam, dino, lejepa, masked, received 'jigsw'; "
+        "did you mean 'jigsaw'?"
     )
 
 

@@ -1,0 +1,29 @@
+"""Options of the pretext that hides cells of a table."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from .heads import Options
+
+
+class MaskedOptions(Options):
+    """Masked cells: hide a share of each row's cells and predict them from the rest (Arik and Pfister 2021)."""
+
+    optimiser: ClassVar[Literal["adamw", "sgd"]] = "adamw"
+
+    ratio: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
+    """Share of the cells that are hidden, drawn anew in each step: .6 as in SCARF; .8 suits hundreds of columns that
+    repeat each other, as after an SVD; .2 (pytorch-tabnet) to .3 (VIME) a few columns that hardly do."""
+    steps: Annotated[int, Field(ge=1)] = 3
+    """Feature transformers of the decoder, whose predictions are summed; the paper took 10 and 20 for large tables."""
+    width: Annotated[int, Field(ge=1)] = 64
+    """Features of each of them, from which all columns are predicted."""
+    layers: Annotated[int, Field(ge=1)] = 2
+    """Layers of each of them."""
+    virtual_batch: Annotated[int, Field(ge=2)] = 128
+    """Rows over which the decoder's batch norms take their statistics."""
+    momentum: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """Share of such rows in the decoder's running statistics, as torch counts it."""
+    sparsity: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the entropy of TabNet's masks; the paper names none for pretraining. Other backbones have no masks."""

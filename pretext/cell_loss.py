@@ -1,0 +1,145 @@
+"""What predicted cells of a table cost, in one unit for all columns: 1 is knowing the column's distribution only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from ..datasets.table_column import FIRST_LEVEL, TableColumn
+
+
+@dataclass(frozen=True)
+class CellLosses:
+    """The losses of a batch's cells: numbers (B, Dn), then categories (B, Dc), each in the order of the columns.
+
+    Attributes:
+        numbers, levels: losses, 0 or more; 0 where not counted.
+        counted_numbers, counted_levels: bool of the same shapes: the cell was masked and its value is known.
+    """
+
+    numbers: Tensor
+    levels: Tensor
+    counted_numbers: Tensor
+    counted_levels: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """A scalar: the mean over all counted cells; 0, with its graph, where there is none."""
+        total = self.numbers.sum() + self.levels.sum()
+        return total / (self.counted_numbers.sum() + self.counted_levels.sum()).clamp_min(1)
+
+    @property
+    def by_row(self) -> tuple[Tensor, Tensor]:
+        """(B,) sums of the losses of each row, and (B,) how many cells they are of."""
+        return (
+            self.numbers.sum(1) + self.levels.sum(1),
+            self.counted_numbers.sum(1) + self.counted_levels.sum(1),
+        )
+
+
+class CellLoss(nn.Module):
+    """Losses of cells that a network predicted from the other cells of their row.
+
+    A number costs the squared error of its standardised value, so that the column's mean costs 1 on average over the
+    rows that the column was fitted on; a category its cross-entropy over the entropy of `shares`, so that predicting
+    the shares costs 1. Neither depends on what else stands in the batch: no variance of a batch can be 0 or tiny.
+    Missing cells, levels that are not known and categories that leave nothing to predict cost nothing.
+
+    The normalisers of all categories are computed at once, with sums scattered to the columns: 1,024 rows of 30
+    columns of 50 levels took 17 ms forward and backward on one core, padded to the longest column 16; with one of
+    1,000 levels and 31 of 2 to 50 15 and 1,216.
+
+    Args:
+        columns: D columns, in the order of the batch.
+
+    Attributes:
+        numbers, categories: (Dn,) and (Dc,) long, the places of the columns of each kind.
+        levels: L, the known levels of all categories together.
+    """
+
+    def __init__(self, columns: Sequence[TableColumn]) -> None:
+        super().__init__()
+        self.columns = tuple(columns)
+        places = {
+            kind: [j for j, column in enumerate(self.columns) if column.kind == kind]
+            for kind in ("number", "category")
+        }
+        categories = [self.columns[j] for j in places["category"]]
+        sizes = [len(column.levels) for column in categories]
+        self.levels = sum(sizes)
+        entropies = torch.tensor([column.entropy for column in categories], dtype=torch.float64)
+        self.numbers: Tensor
+        self.categories: Tensor
+        buffers = {
+            "numbers": torch.tensor(places["number"], dtype=torch.long),
+            "categories": torch.tensor(places["category"], dtype=torch.long),
+            "_sizes": torch.tensor(sizes, dtype=torch.long),
+            "_starts": torch.tensor([0, *accumulate(sizes)][: len(sizes)], dtype=torch.long),
+            "_column": torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes, dtype=torch.long)),
+            # Of a column without entropy every cell is left out, whatever its weight.
+            "_weights": torch.where(entropies > 0, 1 / entropies, 0.0).to(torch.get_default_dtype()),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value, persistent=False)  # the columns of the card tell them all
+
+    def forward(self, numbers: Tensor, levels: Tensor, values: Tensor, masked: Tensor) -> CellLosses:
+        """Compare.
+
+        Args:
+            numbers: (B, Dn) predicted standardised values, float32 at least.
+            levels: (B, L) logits of the levels, one category after the other.
+            values: (B, D), as `TableColumn` says.
+            masked: (B, D) bool, the cells that were hidden.
+
+        Returns:
+            The loss of each cell.
+        """
+        truth = values[:, self.numbers].to(numbers.dtype)
+        counted_numbers = masked[:, self.numbers] & truth.isfinite()
+        # Replaced before the difference: a NaN that is multiplied by 0 stays NaN, in the gradient too.
+        errors = (numbers - truth.where(counted_numbers, 0)).square().where(counted_numbers, 0)
+
+        place, known = self.places(values)
+        weights = self.get_buffer("_weights")
+        counted_levels = masked[:, self.categories] & known & (weights > 0)
+        if not self.levels:
+            return CellLosses(errors, levels.new_zeros(place.shape), counted_numbers, counted_levels)
+        nats = self.surprise(levels, place)
+        costs = (nats * weights).where(counted_levels, 0)
+        return CellLosses(errors, costs, counted_numbers, counted_levels)
+
+    def places(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, Dc) long: the place of each category's level, 0 where it has none; and (B, Dc) bool: whether it has."""
+        place = values[:, self.categories] - FIRST_LEVEL
+        known = (place >= 0) & (place < self.get_buffer("_sizes"))
+        return place.where(known, 0).long(), known
+
+    def surprise(self, levels: Tensor, place: Tensor) -> Tensor:
+        """(B, L) logits and (B, Dc) places to (B, Dc): the cross-entropy of each category, nats, never below 0."""
+        column, starts = self.get_buffer("_column"), self.get_buffer("_starts")
+        top = self._top(levels.detach())
+        # Below 0, and 0 at the largest, so that the sum is 1 or more whatever the other columns' logits are.
+        shifted = levels - top.index_select(1, column)
+        sums = torch.zeros_like(top).index_add(1, column, shifted.exp())
+        at = (place + starts).clamp_max(self.levels - 1)  # of a last column without levels too
+        # A category without levels has nothing to sum.
+        return sums.where(self.get_buffer("_sizes") > 0, 1).log() - shifted.gather(1, at)
+
+    def most_likely(self, levels: Tensor) -> Tensor:
+        """(B, L) logits to (B, Dc) long: the place of each category's largest, of equals the first; 0 without any."""
+        column = self.get_buffer("_column")
+        at = torch.arange(self.levels, device=levels.device) - self.get_buffer("_starts").index_select(
+            0, column
+        )
+        at = at.where(levels == self._top(levels).index_select(1, column), self.levels)
+        place = at.new_full((len(levels), len(self.categories)), self.levels)
+        place = place.scatter_reduce(1, column.expand_as(levels), at, "amin")
+        return place.where(self.get_buffer("_sizes") > 0, 0)
+
+    def _top(self, levels: Tensor) -> Tensor:
+        """(B, Dc): the largest logit of each category, 0 without levels."""
+        top = levels.new_full((len(levels), len(self.categories)), -torch.inf)
+        top = top.scatter_reduce(1, self.get_buffer("_column").expand_as(levels), levels, "amax")
+        return top.where(self.get_buffer("_sizes") > 0, 0)

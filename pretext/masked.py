@@ -1,0 +1,165 @@
+"""Masked cells: a share of each row's cells is hidden, and the network predicts them from the others.
+
+After Arik and Pfister 2021, "TabNet", section "Tabular self-supervised learning", on any backbone of tables. The loss
+is ours: theirs divides by the variance of a batch, which can be 0; see `CellLoss`.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..backbones.table_backbone import TableBackbone
+from ..backbones.tabnet import TabNet
+from ..configs.masked import MaskedOptions
+from .cell_loss import CellLoss, CellLosses
+from .filling import fill, predicted
+from .health import spread
+from .heat_map import ROWS, heat_map
+from .table_decoder import TableDecoder
+
+
+class MaskedTable(nn.Module):
+    """The masked pretext: rows with hidden cells in, predictions of all cells out.
+
+    Args:
+        backbone: the network that is pretrained.
+        options: the config's options.
+        size: of no meaning for tables; every pretext is given one.
+
+    Attributes:
+        cells: the loss of each cell.
+        decoder: from the features to the predictions.
+    """
+
+    def __init__(self, backbone: TableBackbone, options: MaskedOptions, size: int = 0) -> None:
+        super().__init__()
+        self.backbone, self.options, self.size = backbone, options, size
+        self.cells = CellLoss(backbone.columns)
+        shares = [
+            share
+            for column in backbone.columns
+            if column.kind == "category"
+            for share in column.shares or [1 / max(1, len(column.levels))] * len(column.levels)
+        ]
+        self.decoder = TableDecoder(
+            backbone.dim, len(self.cells.numbers), torch.tensor(shares, dtype=torch.float64), options
+        )
+
+    def views(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw which cells are hidden: each with probability `ratio`, for itself.
+
+        Args:
+            batch: (B, D), as `TableColumn` says.
+            generator: every draw comes from it.
+
+        Returns:
+            `values` (B, D) the batch, and `masked` (B, D) bool.
+        """
+        drawn = torch.rand(batch.shape, generator=generator, device=generator.device)
+        return {"values": batch, "masked": (drawn < self.options.ratio).to(batch.device)}
+
+    def forward(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Predict all cells from those that are not hidden.
+
+        Args:
+            views: what `views` returned.
+
+        Returns:
+            `numbers` (B, Dn) standardised values, `levels` (B, L) logits of the known levels of all categories, and
+            where it is asked for `sparsity`, the mean entropy of TabNet's masks, nats.
+        """
+        values, masked = views["values"], views["masked"]
+        outputs = {}
+        if self.options.sparsity and isinstance(self.backbone, TabNet):
+            features, outputs["sparsity"] = self.backbone.penalised(values, masked)
+        else:
+            features = self.backbone(values, masked)
+        outputs["numbers"], outputs["levels"] = self.decoder(features)
+        return outputs
+
+    def loss(self, outputs: Mapping[str, Tensor], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The mean over all hidden cells whose value is known, in float32 at least.
+
+        Args:
+            outputs: what `forward` returned.
+            views: what `views` returned.
+
+        Returns:
+            `loss` (0 or more; 1 for who knows only the columns' means and shares; 0 where no known cell is hidden),
+            with `sparsity` its weighted part added; and `numbers` and `levels`, the means of each kind there is.
+        """
+        cells = self.compare(outputs, views)
+        losses = {"loss": cells.mean} | {name: value.detach() for name, value in _means(cells).items()}
+        if "sparsity" in outputs:
+            losses["loss"] = losses["loss"] + self.options.sparsity * outputs["sparsity"].float()
+            losses["sparsity"] = outputs["sparsity"].detach().float()
+        return losses
+
+    def compare(self, outputs: Mapping[str, Tensor], views: Mapping[str, Tensor]) -> CellLosses:
+        """The loss of each hidden cell; arguments as of `loss`."""
+        numbers, levels = (
+            each if each.dtype == torch.float64 else each.float()
+            for each in (outputs["numbers"], outputs["levels"])
+        )
+        return self.cells(numbers, levels, views["values"], views["masked"])
+
+    def measure(self, outputs: Mapping[str, Tensor], views: Mapping[str, Tensor]) -> dict[str, float]:
+        """Judge predictions for rows that are not trained on.
+
+        Args:
+            outputs: what `forward` returned in evaluation mode.
+            views: what `views` returned.
+
+        Returns:
+            `loss`: the mean over the hidden cells, without `sparsity`, 1 if there is none; `r2`, with numbers: 1 - the
+            loss of a column, averaged over those with hidden cells (0 by chance); `accuracy`, with categories: the
+            share of the hidden ones whose likeliest level is right.
+        """
+        cells = self.compare(outputs, views)
+        counted = int(cells.counted_numbers.sum() + cells.counted_levels.sum())
+        measured = {"loss": float(cells.mean) if counted else 1.0}
+        if len(self.cells.numbers):
+            counts = cells.counted_numbers.sum(0)
+            by_column = cells.numbers.sum(0)[counts > 0] / counts[counts > 0]
+            measured["r2"] = float((1 - by_column).mean()) if len(by_column) else 0.0
+        if len(self.cells.categories):
+            place, _ = self.cells.places(views["values"])
+            right = self.cells.most_likely(outputs["levels"]) == place
+            asked = cells.counted_levels
+            measured["accuracy"] = float((right & asked).sum() / asked.sum().clamp_min(1))
+        return measured
+
+    def health(self, features: Tensor) -> Iterator[tuple[str, float]]:
+        """Yield signs of collapse; see `spread`."""
+        yield from spread(features)
+
+    @torch.no_grad()
+    def preview(self, batch: Tensor, generator: torch.Generator) -> Image.Image:
+        """Draw the first rows of a batch: as they are, with hidden cells, and with the predictions in these.
+
+        Args:
+            batch: (B, D), as `TableColumn` says.
+            generator: every draw comes from it.
+
+        Returns:
+            A picture of up to 32 rows and 200 columns, evenly chosen: truth | masked | predicted. See `heat_map`.
+        """
+        views = self.views(batch[:ROWS], generator)
+        absent = self.backbone.input.missing(views["values"])
+        filled = fill(self, views["values"], views["masked"] | absent, predicted(self, views))
+        return heat_map(views["values"].cpu(), views["masked"].cpu(), filled.cpu(), self.backbone.columns)
+
+
+def _means(cells: CellLosses) -> dict[str, Tensor]:
+    """The mean loss of the counted cells of each kind that has columns."""
+    kinds = {
+        "numbers": (cells.numbers, cells.counted_numbers),
+        "levels": (cells.levels, cells.counted_levels),
+    }
+    return {
+        name: losses.sum() / counted.sum().clamp_min(1)
+        for name, (losses, counted) in kinds.items()
+        if losses.shape[1]
+    }
