@@ -90,8 +90,8 @@ class MaskedTable(nn.Module):
             `loss` (0 or more; 1 for who knows only the columns' means and shares; 0 where no known cell is hidden),
             with `sparsity` its weighted part added; and `numbers` and `levels`, the means of each kind there is.
         """
-        cells = self.compare(outputs, views)
-        losses = {"loss": cells.mean} | {name: value.detach() for name, value in _means(cells).items()}
+        means = self.compare(outputs, views).means
+        losses = {name: value if name == "loss" else value.detach() for name, value in means.items()}
         if "sparsity" in outputs:
             losses["loss"] = losses["loss"] + self.options.sparsity * outputs["sparsity"].float()
             losses["sparsity"] = outputs["sparsity"].detach().float()
@@ -150,16 +150,3 @@ class MaskedTable(nn.Module):
         absent = self.backbone.input.missing(views["values"])
         filled = fill(self, views["values"], views["masked"] | absent, predicted(self, views))
         return heat_map(views["values"].cpu(), views["masked"].cpu(), filled.cpu(), self.backbone.columns)
-
-
-def _means(cells: CellLosses) -> dict[str, Tensor]:
-    """The mean loss of the counted cells of each kind that has columns."""
-    kinds = {
-        "numbers": (cells.numbers, cells.counted_numbers),
-        "levels": (cells.levels, cells.counted_levels),
-    }
-    return {
-        name: losses.sum() / counted.sum().clamp_min(1)
-        for name, (losses, counted) in kinds.items()
-        if losses.shape[1]
-    }
