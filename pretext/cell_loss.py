@@ -69,6 +69,7 @@ class CellLoss(nn.Module):
     Attributes:
         numbers, categories: (Dn,) and (Dc,) long, the places of the columns of each kind.
         levels: L, the known levels of all categories together.
+        level_columns, level_places: (L,) long, of each the place of its category among the Dc and its own in there.
     """
 
     def __init__(self, columns: Sequence[TableColumn]) -> None:
@@ -84,12 +85,17 @@ class CellLoss(nn.Module):
         entropies = torch.tensor([column.entropy for column in categories], dtype=torch.float64)
         self.numbers: Tensor
         self.categories: Tensor
+        self.level_columns: Tensor
+        self.level_places: Tensor
+        column = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes, dtype=torch.long))
+        starts = torch.tensor([0, *accumulate(sizes)][: len(sizes)], dtype=torch.long)
         buffers = {
             "numbers": torch.tensor(places["number"], dtype=torch.long),
             "categories": torch.tensor(places["category"], dtype=torch.long),
             "_sizes": torch.tensor(sizes, dtype=torch.long),
-            "_starts": torch.tensor([0, *accumulate(sizes)][: len(sizes)], dtype=torch.long),
-            "_column": torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes, dtype=torch.long)),
+            "_starts": starts,
+            "level_columns": column,
+            "level_places": torch.arange(self.levels) - starts[column],
             # Of a column without entropy every cell is left out, whatever its weight.
             "_weights": torch.where(entropies > 0, 1 / entropies, 0.0).to(torch.get_default_dtype()),
         }
@@ -131,9 +137,15 @@ class CellLoss(nn.Module):
         known = (place >= 0) & (place < self.get_buffer("_sizes"))
         return place.where(known, 0).long(), known
 
+    def known(self, values: Tensor) -> Tensor:
+        """(B, D) bool: the cells that hold a finite number or a level of their column."""
+        known = values.isfinite()
+        known[:, self.categories] = self.places(values)[1]
+        return known
+
     def surprise(self, levels: Tensor, place: Tensor) -> Tensor:
         """(B, L) logits and (B, Dc) places to (B, Dc): the cross-entropy of each category, nats, never below 0."""
-        column, starts = self.get_buffer("_column"), self.get_buffer("_starts")
+        column, starts = self.level_columns, self.get_buffer("_starts")
         top = self._top(levels.detach())
         # Below 0, and 0 at the largest, so that the sum is 1 or more whatever the other columns' logits are.
         shifted = levels - top.index_select(1, column)
@@ -144,11 +156,9 @@ class CellLoss(nn.Module):
 
     def most_likely(self, levels: Tensor) -> Tensor:
         """(B, L) logits to (B, Dc) long: the place of each category's largest, of equals the first; 0 without any."""
-        column = self.get_buffer("_column")
-        at = torch.arange(self.levels, device=levels.device) - self.get_buffer("_starts").index_select(
-            0, column
-        )
-        at = at.where(levels == self._top(levels).index_select(1, column), self.levels)
+        column = self.level_columns
+        largest = levels == self._top(levels).index_select(1, column)
+        at = self.level_places.where(largest, self.levels)
         place = at.new_full((len(levels), len(self.categories)), self.levels)
         place = place.scatter_reduce(1, column.expand_as(levels), at, "amin")
         return place.where(self.get_buffer("_sizes") > 0, 0)
@@ -162,7 +172,7 @@ class CellLoss(nn.Module):
     def _top(self, levels: Tensor) -> Tensor:
         """(B, Dc): the largest logit of each category, 0 without levels."""
         top = levels.new_full((len(levels), len(self.categories)), -torch.inf)
-        top = top.scatter_reduce(1, self.get_buffer("_column").expand_as(levels), levels, "amax")
+        top = top.scatter_reduce(1, self.level_columns.expand_as(levels), levels, "amax")
         return top.where(self.get_buffer("_sizes") > 0, 0)
 
 
