@@ -70,6 +70,12 @@ class CellLoss(nn.Module):
         numbers, categories: (Dn,) and (Dc,) long, the places of the columns of each kind.
         levels: L, the known levels of all categories together.
         level_columns, level_places: (L,) long, of each the place of its category among the Dc and its own in there.
+
+    Example:
+        >>> cells = CellLoss([TableColumn("age")])
+        >>> mean, hidden = torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool)
+        >>> cells(mean, torch.zeros(2, 0), torch.tensor([[1.0], [-1.0]]), hidden).mean
+        tensor(1.)
     """
 
     def __init__(self, columns: Sequence[TableColumn]) -> None:

@@ -35,6 +35,15 @@ class MaskedTable(nn.Module):
 
     Raises:
         ValueError: `mode: pytorch-tabnet` on another backbone than a TabNet of plain numbers.
+
+    Example:
+        >>> from jigstack.backbones.table_build import build_table_backbone
+        >>> from jigstack.datasets.table_column import TableColumn
+        >>> backbone = build_table_backbone("tabnet", [TableColumn("age"), TableColumn("pay")], {})
+        >>> method = MaskedTable(backbone, MaskedOptions())
+        >>> views = method.views(torch.zeros(4, 2), torch.Generator().manual_seed(0))
+        >>> method(views)["numbers"].shape
+        torch.Size([4, 2])
     """
 
     def __init__(self, backbone: TableBackbone, options: MaskedOptions, size: int = 0) -> None:

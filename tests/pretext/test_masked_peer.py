@@ -257,7 +257,7 @@ def test_it_trains_and_fills_missing_cells():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
     assert np.mean(list(column_skill(method, [values], draws).values())) > 0.3
     values[:, 0] = math.nan
