@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .heads import Options
 
@@ -13,12 +13,16 @@ class MaskedOptions(Options):
     optimiser: ClassVar[Literal["adamw", "sgd"]] = "adamw"
 
     ratio: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
-    """Share of the cells that are hidden, drawn anew in each step: .6 as in SCARF; .8 suits hundreds of columns that
-    repeat each other, as after an SVD; .2 (pytorch-tabnet) to .3 (VIME) a few columns that hardly do."""
-    steps: Annotated[int, Field(ge=1)] = 3
-    """Feature transformers of the decoder, whose predictions are summed; the paper took 10 and 20 for large tables."""
-    width: Annotated[int, Field(ge=1)] = 64
-    """Features of each of them, from which all columns are predicted."""
+    """Share of the cells that are hidden, drawn anew in each step. Columns that repeat each other bear .8 (sensors: .2
+    to .8 probed alike); others do not (64 principal components of cells: .2 to .6 alike, .8 behind)."""
+    mode: Literal["cell", "pytorch-tabnet"] = "cell"
+    """`pytorch-tabnet`: the decoder and the loss of that library, faults included, to compare with it; on TabNet
+    only."""
+    steps: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Feature transformers of the decoder, whose predictions are summed; `auto`: 3. The paper took 10 and 20 for large
+    tables."""
+    width: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Features of each of them, from which all columns are predicted; `auto`: 64."""
     layers: Annotated[int, Field(ge=1)] = 2
     """Layers of each of them."""
     virtual_batch: Annotated[int, Field(ge=2)] = 128
@@ -27,3 +31,24 @@ class MaskedOptions(Options):
     """Share of such rows in the decoder's running statistics, as torch counts it."""
     sparsity: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the entropy of TabNet's masks; the paper names none for pretraining. Other backbones have no masks."""
+
+    @model_validator(mode="after")
+    def _of_the_encoder(self) -> "MaskedOptions":
+        if self.mode == "pytorch-tabnet":
+            given = [name for name in ("steps", "width") if getattr(self, name) != "auto"]
+            if given or self.sparsity:
+                raise ValueError(
+                    f"{' and '.join(given) or 'sparsity'} left out with mode: pytorch-tabnet, whose decoder has the "
+                    "steps and the width of the encoder, and whose pretraining no sparsity"
+                )
+        return self
+
+    @property
+    def decoder_steps(self) -> int:
+        """What `steps` means."""
+        return 3 if self.steps == "auto" else self.steps
+
+    @property
+    def decoder_width(self) -> int:
+        """What `width` means."""
+        return 64 if self.width == "auto" else self.width

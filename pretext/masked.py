@@ -17,6 +17,7 @@ from .cell_loss import CellLoss, CellLosses
 from .filling import fill, predicted
 from .health import spread
 from .heat_map import ROWS, heat_map
+from .masked_peer import PeerReconstruction, cells_of, peer_loss
 from .table_decoder import TableDecoder
 
 
@@ -30,13 +31,29 @@ class MaskedTable(nn.Module):
 
     Attributes:
         cells: the loss of each cell.
-        decoder: from the features to the predictions.
+        decoder: from the features to the predictions; of `mode: pytorch-tabnet` a `PeerReconstruction`.
+
+    Raises:
+        ValueError: `mode: pytorch-tabnet` on another backbone than a TabNet of plain numbers.
+
+    Example:
+        >>> from jigstack.backbones.table_build import build_table_backbone
+        >>> from jigstack.datasets.table_column import TableColumn
+        >>> backbone = build_table_backbone("tabnet", [TableColumn("age"), TableColumn("pay")], {})
+        >>> method = MaskedTable(backbone, MaskedOptions())
+        >>> views = method.views(torch.zeros(4, 2), torch.Generator().manual_seed(0))
+        >>> method(views)["numbers"].shape
+        torch.Size([4, 2])
     """
 
     def __init__(self, backbone: TableBackbone, options: MaskedOptions, size: int = 0) -> None:
         super().__init__()
         self.backbone, self.options, self.size = backbone, options, size
         self.cells = CellLoss(backbone.columns)
+        self.decoder: TableDecoder | PeerReconstruction
+        if options.mode == "pytorch-tabnet":
+            self.decoder = PeerReconstruction(backbone, options)
+            return
         shares = [
             share
             for column in backbone.columns
@@ -68,9 +85,16 @@ class MaskedTable(nn.Module):
 
         Returns:
             `numbers` (B, Dn) standardised values, `levels` (B, L) logits of the known levels of all categories, and
-            where it is asked for `sparsity`, the mean entropy of TabNet's masks, nats.
+            where it is asked for `sparsity`, the mean entropy of TabNet's masks, nats. Of `mode: pytorch-tabnet`
+            `features` and `reconstructed`, (B, E) each, and in evaluation `numbers` and `levels` that follow from them.
         """
         values, masked = views["values"], views["masked"]
+        if isinstance(self.decoder, PeerReconstruction):
+            assert isinstance(self.backbone, TabNet)
+            outputs = self.decoder(self.backbone, values, masked)
+            if not self.training:
+                outputs["numbers"], outputs["levels"] = cells_of(self.backbone, self.cells, outputs)
+            return outputs
         outputs = {}
         if self.options.sparsity and isinstance(self.backbone, TabNet):
             features, outputs["sparsity"] = self.backbone.penalised(values, masked)
@@ -88,10 +112,13 @@ class MaskedTable(nn.Module):
 
         Returns:
             `loss` (0 or more; 1 for who knows only the columns' means and shares; 0 where no known cell is hidden),
-            with `sparsity` its weighted part added; and `numbers` and `levels`, the means of each kind there is.
+            with `sparsity` its weighted part added; and `numbers` and `levels`, the means of each kind there is. Of
+            `mode: pytorch-tabnet` `loss` alone, see `peer_loss`.
         """
-        cells = self.compare(outputs, views)
-        losses = {"loss": cells.mean} | {name: value.detach() for name, value in _means(cells).items()}
+        if "reconstructed" in outputs:
+            return {"loss": self._peer_loss(outputs, views)}
+        means = self.compare(outputs, views).means
+        losses = {name: value if name == "loss" else value.detach() for name, value in means.items()}
         if "sparsity" in outputs:
             losses["loss"] = losses["loss"] + self.options.sparsity * outputs["sparsity"].float()
             losses["sparsity"] = outputs["sparsity"].detach().float()
@@ -113,17 +140,18 @@ class MaskedTable(nn.Module):
             views: what `views` returned.
 
         Returns:
-            `loss`: the mean over the hidden cells, without `sparsity`, 1 if there is none; `r2`, with numbers: 1 - the
-            loss of a column, averaged over those with hidden cells (0 by chance); `accuracy`, with categories: the
-            share of the hidden ones whose likeliest level is right.
+            `loss`: as that of training, without `sparsity`, 1 if there is nothing to predict; `r2`, with numbers:
+            1 - the loss of a column, averaged over those with hidden cells (0 by chance); `accuracy`, with categories:
+            the share of the hidden ones whose likeliest level is right.
         """
         cells = self.compare(outputs, views)
         counted = int(cells.counted_numbers.sum() + cells.counted_levels.sum())
-        measured = {"loss": float(cells.mean) if counted else 1.0}
+        loss = self._peer_loss(outputs, views) if "reconstructed" in outputs else cells.mean
+        measured = {"loss": float(loss.detach()) if counted else 1.0}
         if len(self.cells.numbers):
             counts = cells.counted_numbers.sum(0)
             by_column = cells.numbers.sum(0)[counts > 0] / counts[counts > 0]
-            measured["r2"] = float((1 - by_column).mean()) if len(by_column) else 0.0
+            measured["r2"] = float((1 - by_column.detach()).mean()) if len(by_column) else 0.0
         if len(self.cells.categories):
             place, _ = self.cells.places(views["values"])
             right = self.cells.most_likely(outputs["levels"]) == place
@@ -151,15 +179,10 @@ class MaskedTable(nn.Module):
         filled = fill(self, views["values"], views["masked"] | absent, predicted(self, views))
         return heat_map(views["values"].cpu(), views["masked"].cpu(), filled.cpu(), self.backbone.columns)
 
-
-def _means(cells: CellLosses) -> dict[str, Tensor]:
-    """The mean loss of the counted cells of each kind that has columns."""
-    kinds = {
-        "numbers": (cells.numbers, cells.counted_numbers),
-        "levels": (cells.levels, cells.counted_levels),
-    }
-    return {
-        name: losses.sum() / counted.sum().clamp_min(1)
-        for name, (losses, counted) in kinds.items()
-        if losses.shape[1]
-    }
+    def _peer_loss(self, outputs: Mapping[str, Tensor], views: Mapping[str, Tensor]) -> Tensor:
+        asked = (views["masked"] & self.cells.known(views["values"]))[:, self.backbone.input.slots]
+        reconstructed, features = (
+            each if each.dtype == torch.float64 else each.float()
+            for each in (outputs["reconstructed"], outputs["features"])
+        )
+        return peer_loss(reconstructed, features, asked.to(features.dtype))

@@ -29,7 +29,7 @@ class TableDecoder(nn.Module):
 
     def __init__(self, dim: int, numbers: int, shares: Tensor, options: MaskedOptions) -> None:
         super().__init__()
-        width = options.width
+        width, steps = options.decoder_width, options.decoder_steps
 
         def layer(inputs: int) -> nn.Linear:
             linear = nn.Linear(inputs, 2 * width, bias=False)
@@ -44,10 +44,10 @@ class TableDecoder(nn.Module):
                     for _ in range(options.layers)
                 ],
             )
-            for _ in range(options.steps)
+            for _ in range(steps)
         )
         self.shared = nn.ModuleList()
-        self.output = nn.Linear(options.steps * width, numbers + len(shares))
+        self.output = nn.Linear(steps * width, numbers + len(shares))
         self.numbers = numbers
         with torch.no_grad():
             self.output.bias[:numbers] = 0
