@@ -12,7 +12,9 @@ from jigstack.backbones import (
     read_seen,
     save_backbone,
 )
+from jigstack.backbones.table_build import build_table_backbone
 from jigstack.configs.schema import Backbone
+from jigstack.datasets.table_column import TableColumn
 from safetensors.torch import load_file, save_file
 
 EXTRA = {"pretext": {"kind": "jigsaw"}, "scope": "transductive"}
@@ -153,7 +155,7 @@ def test_missing_parts_are_named(backbone: TimmBackbone, saved: Path, tmp_path: 
     (saved / "backbone.json").write_text(
         '{"kind": "x", "name": "y", "options": {}, "channels": 3, "size": 32, "dim": 2}'
     )
-    with pytest.raises(ValueError, match="expected kind 'timm', received 'x'"):
+    with pytest.raises(ValueError, match=r"expected a kind out of timm, tabnet.* received 'x'"):
         load_backbone(saved)
     (saved / "backbone.json").unlink()
     with pytest.raises(ValueError, match=r"expected backbone.json beside it, received none"):
@@ -161,3 +163,21 @@ def test_missing_parts_are_named(backbone: TimmBackbone, saved: Path, tmp_path: 
     (saved / "backbone.safetensors").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="expected a safetensors file"):
         load_weights(backbone, saved)
+
+
+def test_a_backbone_of_tables_is_saved_and_comes_back_with_its_columns(tmp_path: Path):
+    columns = (TableColumn("age"), TableColumn("job", "category", ("a", "b"), (0.5, 0.5)))
+    backbone = build_table_backbone("tabnet", columns, {"n_d": 4, "n_a": 4})
+    save_backbone(backbone, tmp_path, {"pretext": {}}, ["r1"])
+    again, card = load_backbone(tmp_path)
+    assert card["kind"] == "tabnet" and again.columns == columns and read_seen(tmp_path) == {"r1"}
+    lines = torch.tensor([[0.5, 3.0], [float("nan"), 4.0]])
+    assert torch.equal(backbone.eval()(lines), again.eval()(lines))
+    section = Backbone(kind="tabnet", options={"n_d": 4, "n_a": 4}, weights=str(tmp_path))
+    assert torch.equal(build_backbone(section, columns, 0).eval()(lines), again(lines))
+    with pytest.raises(
+        ValueError, match=r"of the 1 columns of this table, received one of 2; they differ in 'job'"
+    ):
+        build_backbone(section, columns[:1], 0)
+    with pytest.raises(ValueError, match="expected a backbone with kind 'mlp', received 'tabnet'"):
+        build_backbone(Backbone(kind="mlp", weights=str(tmp_path)), columns, 0)
