@@ -258,7 +258,7 @@ def ablate(
         typer.Option(
             "--rows",
             metavar="A,B,...",
-            help="Starts to compare: pretexts, their kinds, chained, weight files; else jigsaw,simsiam,lejepa,chained.",
+            help="Pretexts, their kinds, chained, weight files; else jigsaw,simsiam,lejepa,chained, on tables masked.",
             show_default=False,
         ),
     ] = None,

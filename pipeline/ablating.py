@@ -110,7 +110,7 @@ def ablate(
         overrides: `key.path=value` texts.
         head: the task to judge by; None: the first that is a network.
         rows: `scratch`, kinds or names of pretexts, `chained`, checkpoint files; None: scratch, jigsaw, simsiam,
-            lejepa and chained.
+            lejepa and chained; on tables scratch and masked.
         vary: `key=a,b,c` texts: a row for each value of any key of the config, the rest as configured.
         freeze: add the head under each freezing policy.
         optuna: search the keys of `vary`, then `key=low..high` or `key=a,b,c`, in so many trials on the first folds;

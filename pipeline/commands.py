@@ -215,7 +215,8 @@ def _describe(
     )
     beside = f", {config.processes} fold models side by side" if config.processes > 1 else ""
     compiled = ", steps compiled" if machine.compile else ""
-    console.say(f"{machine.device}, {machine.precision}, {machine.threads} threads{compiled}{beside}")
+    precision = "fp32" if workspace.has_lines and not workspace.has_images else machine.precision
+    console.say(f"{machine.device}, {precision}, {machine.threads} threads{compiled}{beside}")
     for name, task in config.tasks.items():
         if not task.frozen and (unseen := unseen_of(workspace, task)):
             console.say(
@@ -266,7 +267,8 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
         # What was submitted before no longer belongs to what will lie beside it.
         shutil.rmtree(directory.path / "submissions", ignore_errors=True)
         (directory.path / "submission.csv").unlink(missing_ok=True)
-    if any(stage.job.stage in ("pretrain", "probe", "finetune", "predict", "embed") for stage in todo):
+    reads = {"pretrain", "probe", "finetune", "predict", "embed"}
+    if workspace.has_images and any(stage.job.stage in reads for stage in todo):
         store = workspace.store(lambda done, total: console.counting("decode images", done, total))
         unreadable = store.problems
         if unreadable:

@@ -46,8 +46,8 @@ class Console:
         elif final:
             print(text, file=self.stream, flush=True)
 
-    def epoch(self, stage: str, record: Record) -> None:
-        """The progress line of a training: epoch, scalars, speed, loader share, time left."""
+    def epoch(self, stage: str, record: Record, unit: str = "images") -> None:
+        """The progress line of a training: epoch, scalars, speed in units, loader share, time left."""
         probes, shown = {}, []
         for name, value in record.scalars.items():
             if name.startswith("probe."):
@@ -62,7 +62,7 @@ class Console:
             else f"done in {duration(record.seconds)}"
         )
         text = (
-            f"{stage} · epoch {record.epoch}/{record.epochs} · {scalars} · {record.images_per_second:.0f} images/s · "
+            f"{stage} · epoch {record.epoch}/{record.epochs} · {scalars} · {record.images_per_second:.0f} {unit}/s · "
             f"loader {record.loader_share:.0%} · {left}"
         )
         if record.compile_seconds:

@@ -56,7 +56,7 @@ class Work:
         """Shows each record in the progress line and appends it to the job's own log."""
 
         def report(record: Record) -> None:
-            self.console.epoch(stage.name, record)
+            self.console.epoch(stage.name, record, unit_of(stage))
             line = {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "stage": stage.name,
@@ -66,6 +66,11 @@ class Work:
                 file.write(json.dumps(line) + "\n")
 
         return report
+
+
+def unit_of(stage: Stage) -> str:
+    """What a network of the stage reads one after the other."""
+    return "images" if "images" in stage.inputs else "rows"
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,8 @@ class Relay(Console):
     def say(self, text: str = "", *, always: bool = False) -> None:
         self.tell("say", text, always=always)
 
-    def epoch(self, stage: str, record: Record) -> None:
-        self.tell("epoch", stage, record)
+    def epoch(self, stage: str, record: Record, unit: str = "images") -> None:
+        self.tell("epoch", stage, record, unit)
 
     def counting(self, what: str, done: int, total: int) -> None:
         self.tell("counting", what, done, total)
@@ -240,7 +245,8 @@ def _predict(work: Work, stage: Stage) -> None:
     views = work.workspace.views_of(network.shared.backbone)
 
     def progress(done: int, total: int) -> None:
-        work.console.counting(f"{stage.name} · {len(views)} views · images", done, total)
+        seen = f"{len(views)} view{'s' if len(views) > 1 else ''} · " if unit_of(stage) == "images" else ""
+        work.console.counting(f"{stage.name} · {seen}{unit_of(stage)}", done, total)
 
     def say(text: str) -> None:
         if stage.job.fold == work.stages.folds(network.folds)[0]:  # it is the same for every fold model
@@ -267,7 +273,8 @@ def _embed(work: Work, stage: Stage) -> None:
     ids = ids[inputs.readable(ids)]
 
     def progress(done: int, total: int) -> None:
-        work.console.counting(f"{stage.name} · {len(views)} views · images", done, total)
+        seen = f"{len(views)} view{'s' if len(views) > 1 else ''} · " if unit_of(stage) == "images" else ""
+        work.console.counting(f"{stage.name} · {seen}{unit_of(stage)}", done, total)
 
     def say(text: str) -> None:
         work.console.say(f"{stage.name}: {text}")

@@ -9,6 +9,7 @@ import torch
 
 from ..backbones import build_backbone
 from ..configs.errors import UserError, closest
+from ..configs.references import backbones_of
 from ..configs.registry import implementation, options_class
 from ..configs.schema import Stack, Task
 from ..stacking.columns import TABLE
@@ -31,6 +32,7 @@ def preflight(workspace: Workspace) -> None:
         *_repeats(workspace),
         *_freezing(workspace),
         *_tables(workspace),
+        *_lines(workspace),
         *_starts(workspace),
         *_sizes(workspace),
     ]
@@ -169,6 +171,33 @@ def _tables(workspace: Workspace) -> Iterator[str]:
             _ = workspace.table
         except ValueError as error:
             yield f"tasks.{next(iter(reading))}: {error}"
+
+
+def _lines(workspace: Workspace) -> Iterator[str]:
+    """Columns that networks of tables do not find or cannot read, or have to predict."""
+    if not workspace.has_lines:
+        return
+    try:
+        lines = workspace.lines
+    except UserError as error:
+        yield str(error)
+        return
+    for name in dict.fromkeys(backbones_of(workspace.config).values()):
+        section = workspace.config.backbones[name]
+        if not section.of_tables:
+            continue
+        try:
+            read = lines.read_by(section)
+            lines.schema(section, workspace.rows_to_read(name, None))
+        except ValueError as error:
+            yield f"backbones.{name}: {error}"
+            continue
+        for learner, task in workspace.config.tasks.items():
+            if task.backbone == name and (known := [column for column in task.columns if column in read]):
+                yield (
+                    f"tasks.{learner}.columns: expected columns that its backbone {name} does not read, received "
+                    f"{', '.join(known)}; leave it out of data.columns, or out of backbones.{name}.columns"
+                )
 
 
 def _starts(workspace: Workspace) -> Iterator[str]:

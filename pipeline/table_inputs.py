@@ -91,7 +91,7 @@ class TableInputs:
             if not matching:
                 near = closest(pattern, self.columns)
                 raise UserError(
-                    f"backbones: expected columns out of data.columns, or patterns of them, received {pattern!r}"
+                    f"columns: expected some of data.columns, or patterns of them, received {pattern!r}"
                     + (f"; did you mean {near!r}?" if near else "")
                 )
             found += matching

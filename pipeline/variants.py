@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..configs.errors import UserError, closest
+from ..configs.references import backbones_of
 from ..configs.registry import PRETEXTS
 from ..configs.schema import Config, Pretext, Task, Unfreeze
 from ..datasets.files import digest
 
 DEFAULT_ROWS = ("scratch", "jigsaw", "simsiam", "lejepa", "chained")
 """LeJEPA is among them since it was the best start at equal time on two sets (docs/benchmarks.md)."""
+TABLE_ROWS = ("scratch", "masked")
+"""The default rows of a head whose backbone reads the table."""
 CHAINED = "chained"
 REFERENCE = "scratch"
 FOLDS = 3
@@ -94,7 +97,7 @@ def plan_rows(
         config: the user's, as loaded.
         head: the task to judge by.
         rows: `scratch`, kinds or names of pretexts, `chained` (SimSiam from the jigsaw's checkpoint), checkpoint files;
-            None: `DEFAULT_ROWS`. `scratch` always comes first.
+            None: `DEFAULT_ROWS`, or `TABLE_ROWS`. `scratch` always comes first.
         freeze: add the head's own start under each of `FREEZING`.
         folds: to train; None: the first three, `auto`: all.
         suffix: of the derived config's name.
@@ -102,12 +105,16 @@ def plan_rows(
     Raises:
         UserError: a row that is none of these.
     """
-    wanted = list(dict.fromkeys([REFERENCE, *(rows or DEFAULT_ROWS)]))
+    usual = TABLE_ROWS if _of_tables(config, head) else DEFAULT_ROWS
+    wanted = list(dict.fromkeys([REFERENCE, *(rows or usual)]))
     pretexts: dict[str, Pretext] = {}
     variants: list[tuple[Variant, dict[str, Any]]] = []
     for row in wanted:
         init = _start(config, head, row, pretexts)
-        variants.append((Variant(row, _task_name(head, row), init), {"init": init}))
+        changes: dict[str, Any] = {"init": init}
+        if len(config.backbones) > 1 and init not in pretexts:
+            changes["backbone"] = backbones_of(config)[head]  # `auto` followed the head's own start
+        variants.append((Variant(row, _task_name(head, row), init), changes))
     if freeze:
         own = config.tasks[head].init
         if own == REFERENCE:
@@ -180,30 +187,42 @@ def _start(config: Config, head: str, row: str, pretexts: dict[str, Pretext]) ->
     """The `init` of a row; the pretexts that it needs are added."""
     if row == REFERENCE:
         return REFERENCE
-    by_name = {pretext.name: pretext for pretext in config.pretext}
+    readers, of_tables = backbones_of(config), _of_tables(config, head)
+    by_name = {
+        pretext.name: pretext
+        for pretext in config.pretext
+        if config.backbones[readers[f"pretext {pretext.name}"]].of_tables == of_tables
+    }
+    kinds = [kind for kind, entry in PRETEXTS.items() if (entry.modality == "table") == of_tables]
     if row in by_name:
         for needed in _chain(by_name, row):
             pretexts[needed.name] = needed
         return row
-    if row == CHAINED:
+    if row == CHAINED and not of_tables:
         first = _of_kind(config, head, "jigsaw")
         pretexts.setdefault(first.name, first)
         second = _of_kind(config, head, "simsiam").model_copy(update={"name": CHAINED, "init": first.name})
         pretexts[CHAINED] = second
         return CHAINED
-    if row in PRETEXTS:
+    if row in kinds:
         found = _of_kind(config, head, row)
         for needed in _chain(by_name | {found.name: found}, found.name):
             pretexts.setdefault(needed.name, needed)
         return found.name
     if Path(row).exists():
         return row
-    known = [REFERENCE, *by_name, *PRETEXTS, CHAINED]
+    known = list(dict.fromkeys([REFERENCE, *by_name, *kinds, *([] if of_tables else [CHAINED])]))
     near = closest(row, known)
+    read = f", as {head} reads {'lines of the table' if of_tables else 'pictures'}"
+    foreign = row in PRETEXTS or row == CHAINED or row in {pretext.name for pretext in config.pretext}
     raise UserError(
-        f"--rows: expected some of {', '.join(known)}, or checkpoint files, received {row!r}"
+        f"--rows: expected some of {', '.join(known)}, or checkpoint files{read if foreign else ''}, received {row!r}"
         + (f"; did you mean {near!r}?" if near else "")
     )
+
+
+def _of_tables(config: Config, head: str) -> bool:
+    return config.backbones[backbones_of(config)[head]].of_tables
 
 
 def _chain(by_name: dict[str, Pretext], name: str) -> Iterator[Pretext]:
@@ -216,13 +235,14 @@ def _chain(by_name: dict[str, Pretext], name: str) -> Iterator[Pretext]:
 
 def _of_kind(config: Config, head: str, kind: str) -> Pretext:
     """The config's own pretext of a kind that starts from nothing, or one like its first pretext."""
-    for pretext in config.pretext:
+    readers = backbones_of(config)
+    like = [each for each in config.pretext if readers[f"pretext {each.name}"] == readers[head]]
+    for pretext in like:
         if pretext.kind == kind and pretext.init is None and pretext.reuse is None:
             return pretext
-    task = config.tasks[head]
-    shared: dict[str, Any] = {"size": task.size, "backbone": task.backbone}
-    if config.pretext:
-        first = config.pretext[0]
+    shared: dict[str, Any] = {"size": config.tasks[head].size, "backbone": readers[head]}
+    if like:
+        first = like[0]
         shared = {key: getattr(first, key) for key in ("size", "backbone", "epochs", "batch", "scope")}
     taken = {pretext.name for pretext in config.pretext}
     name = kind if kind not in taken else f"{kind}-default"

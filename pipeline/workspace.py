@@ -131,7 +131,7 @@ class Workspace:
         """How many rows there are, and images where a row may have several."""
         rows = f"{len(self.train):,} train rows, {len(self.test):,} test rows"
         if not self.has_images:
-            return f"{rows}{self._more_rows}, no images"
+            return f"{rows}{self._more_rows}" + ("" if self.has_lines else ", no images")
         owned = (
             ""
             if self.files.one_each
@@ -368,7 +368,7 @@ class Workspace:
         trained = [task.augment for task in pictured if not task.frozen]
         # Where no network is trained, frozen features are those of a picture and its mirror image.
         frozen = [HeadAugment()] if pictured and not trained else []
-        views = resolve_views(config.features.views, trained + frozen)
+        views = resolve_views(config.features.views, trained + frozen) if pictured else ["identity"]
         return config.model_copy(
             update={
                 "data": config.data.model_copy(update={"columns": self._table_columns(config)}),

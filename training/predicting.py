@@ -46,8 +46,13 @@ def prepare(network: nn.Module, machine: Machine) -> nn.Module:
 
 
 def unfused(network: nn.Module) -> str:
-    """A sentence about the batch norms that a prepared network still computes; "" without any."""
-    names = batch_norms(network)
+    """A sentence about the batch norms that a prepared network still computes; "" without any.
+
+    Those of a network of tables are not named: they stand between layers that several steps share, or behind none, and
+    cost little.
+    """
+    tables = [name for name, part in network.named_modules() if getattr(part, "modality", "image") == "table"]
+    names = [name for name in batch_norms(network) if not any(name.startswith(table) for table in tables)]
     if not names:
         return ""
     return (

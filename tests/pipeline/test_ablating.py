@@ -116,3 +116,22 @@ def test_a_key_that_does_not_exist_is_told_before_anything_is_trained(make_confi
         with pytest.raises(UserError, match=r"tasks\.era\.epoch"):
             ablate(make_config(), vary=["tasks.era.epoch=1,3"], optuna=optuna, quiet=True)
     assert not (tmp_path / "runs" / "trial-ablate").exists()
+
+
+def test_starts_of_a_table_are_compared_with_its_raw_columns(
+    make_table_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+):
+    found = ablate(make_table_config())
+    said = capsys.readouterr().out
+    assert found is not None and [row.label for row in found.rows] == ["raw columns", "scratch", "masked"]
+    raw, scratch, masked = found.rows
+    assert raw.probes["ridge.all"] > 0.5  # the target is nearly linear in the columns
+    assert scratch.score is not None and masked.score is not None
+    assert masked.gain == pytest.approx(scratch.score - masked.score) and "image" not in said
+    assert ablate(make_table_config(), rows=["masked"], quiet=True) == found
+
+
+def test_an_inductive_pretext_of_a_table_is_probed_one_fold_after_the_other(make_table_config: MakeConfig):
+    data = make_table_config()["data"] | {"test": [], "unlabelled": []}
+    found = ablate(make_table_config(data=data), quiet=True)
+    assert found is not None and found.rows[2].probes.keys() == found.rows[0].probes.keys()

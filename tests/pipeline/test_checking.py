@@ -153,3 +153,17 @@ def test_dates_written_as_text_are_compared_with_the_files_too(make_config, tmp_
         each for each in jigstack.check(config, quiet=True).data.findings if each.code.startswith("metadata")
     ]
     assert len(found) == 1 and "painted" in found[0].message
+
+
+def test_check_of_a_table_speaks_of_rows_and_their_cost(
+    make_table_config, factory: Path, capsys: pytest.CaptureFixture
+):
+    report = jigstack.check(make_table_config())
+    printed = capsys.readouterr().out
+    assert (
+        not report.data.failed and {"pretrain/mask", "finetune/scratch/fold2"} <= report.cost.seconds.keys()
+    )
+    assert "90 train rows, 12 test rows, 15 unlabelled rows" in printed and "image" not in printed
+    rates = jigstack.check(make_table_config(), find_lr=True, quiet=True).rates
+    assert {"pretext.mask.lr", "tasks.amount.lr", "tasks.scratch.lr"} <= rates.keys()
+    assert not Path(make_table_config()["runs"], "trial").exists()

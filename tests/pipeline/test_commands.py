@@ -20,6 +20,7 @@ from jigstack.configs import ConfigError, UserError
 from jigstack.datasets.folds import FoldPlan
 from jigstack.datasets.predictions import Predictions
 from jigstack.transfer.features import load_feature_pickle
+from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 
 
@@ -580,3 +581,209 @@ def test_joint_embeddings_train_on_grey_pictures_one_a_fold_and_in_a_chain(make_
         assert (card["pretext"]["init"], card["fold"], card["channels"]) == ("first", fold, 1)
         valid = plan.loc[(plan["fold"] == fold) & (plan["role"] == "valid"), "id"]
         assert len(valid) and not set(valid) & set(pd.read_parquet(folder / "seen.parquet")["id"])
+
+
+def table_means(folder: Path) -> np.ndarray:
+    """What a schema took for the mean of each number."""
+    assert (folder / "table.json").is_file()
+    return load_arrays(folder / "table.safetensors")["centre"]
+
+
+def test_one_command_goes_from_a_table_to_a_submission(
+    make_table_config, factory: Path, capsys: pytest.CaptureFixture
+):
+    result = jigstack.run(make_table_config())
+    path, printed = result.path, capsys.readouterr().out
+    for name in (
+        "pretext/mask/backbone.safetensors",
+        "pretext/mask/table.json",
+        "pretext/mask/table.safetensors",
+        "pretext/mask/preview.png",
+        "transfer/amount/fold0/table.json",
+        "transfer/scratch/fold2/head.safetensors",
+        "embeddings/mask.rows.96/embeddings.npy",
+        "features/amount.train.pkl",
+        "features/linear.test.fold1.pkl",
+    ):
+        assert (path / name).is_file(), name
+    assert "images" not in printed and "image" not in (path / "log.jsonl").read_text().replace(
+        "images_per", ""
+    )
+    assert "predict/amount/fold1 · rows · 30 of 30" in printed and "batch norm" not in printed
+    assert "90 train rows, 12 test rows, 15 unlabelled rows; 3 folds" in printed and "cpu, fp32" in printed
+    submission = pd.read_csv(result.submission, dtype={"id": str})
+    assert submission["id"].tolist() == pd.read_csv(factory / "test.csv")["id"].tolist()
+    assert not submission["yield"].isna().to_numpy().any()
+    ladder = result.ladders["yield"]
+    rungs = {rung.name: rung.nested for rung in ladder.rungs}
+    assert {"amount", "scratch", "linear~ridge", "table~ridge", "lightgbm"} <= rungs.keys()
+    assert rungs["linear~ridge"] < rungs["constant"]  # the frozen features know of the heat
+    seen = set(pd.read_parquet(path / "pretext/mask/seen.parquet")["id"])
+    ids = {*pd.read_csv(factory / "test.csv")["id"], *pd.read_csv(factory / "more.csv")["id"]}
+    assert len(seen & ids) >= 20 and len(seen) > 100
+    levels = json.loads((path / "pretext/mask/table.json").read_text())["columns"][3]["levels"]
+    assert "moon" in levels  # of the test rows, which a transductive pretext reads
+
+    pickled = load_feature_pickle(path / "features" / "amount.train.pkl")
+    assert len(pickled) == 90 and [array.shape for array in pickled["r000"]] == [(1,)]
+    plan = FoldPlan.read(path / "folds.parquet")
+    predictions = Predictions.read(path / "predictions/amount.parquet")
+    predictions.verify(plan)
+    assert len(predictions.oof()) == 90 and len(predictions.test()) == 12 * 3
+
+    again = run(make_table_config())
+    assert again.computed == [] and len(again.kept) == len(result.computed)
+    assert jigstack.run(path, quiet=True).computed == []  # its own config is read back
+
+
+def test_heads_of_tables_read_as_their_pretext_did_and_from_scratch_as_all_rows_teach(make_table_config):
+    path = run(make_table_config(), until="finetune").path
+    pretext = table_means(path / "pretext/mask")
+    assert np.array_equal(table_means(path / "transfer/amount/fold1"), pretext)
+    # All rows, train, test and unlabelled, taught both: validation and test rows are treated alike.
+    assert np.array_equal(table_means(path / "transfer/scratch/fold1"), pretext)
+    assert not np.array_equal(
+        load_file(path / "transfer/amount/fold1/head.safetensors")["backbone.input.blank"],
+        load_file(path / "transfer/scratch/fold1/head.safetensors")["backbone.input.blank"],
+    )
+
+
+def test_an_inductive_pretext_of_tables_is_taught_by_the_rows_outside_its_fold_alone(
+    make_table_config, factory: Path
+):
+    """Weights, means and levels: nothing of a fold's validation rows is in them."""
+    data = make_table_config()["data"] | {"test": [], "unlabelled": []}
+    backbones = {"rows": {"kind": "mlp", "options": {"width": 16, "depth": 1, "numbers": "plain"}}}
+    path = run(make_table_config(data=data, backbones=backbones)).path
+    plan = FoldPlan.read(path / "folds.parquet")
+    frame = pd.read_csv(factory / "train.csv", index_col="id")[["heat", "load", "dust"]]
+    for fold in range(3):
+        known = frame.loc[plan.train_ids(fold)]
+        folder = path / f"pretext/mask/fold{fold}"
+        assert set(pd.read_parquet(folder / "seen.parquet")["id"]) <= set(plan.train_ids(fold))
+        np.testing.assert_allclose(table_means(folder), known.mean().to_numpy())
+        for name in ("amount", "scratch"):
+            np.testing.assert_array_equal(
+                table_means(path / f"transfer/{name}/fold{fold}"), table_means(folder)
+            )
+    assert len({table_means(path / f"pretext/mask/fold{fold}").tobytes() for fold in range(3)}) == 3
+    assert (path / "embeddings/mask.rows.96/fold2/embeddings.npy").is_file()
+
+
+@pytest.mark.parametrize("kind", ["tabnet", "mlp"])
+def test_an_interrupted_run_on_a_table_goes_on_to_the_same_bits(
+    make_table_config, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped once in the pretraining and once in a head, each after an epoch."""
+    from jigstack.training.interrupt import Interrupted
+
+    options = (
+        {"width": 16, "depth": 2} if kind == "mlp" else make_table_config()["backbones"]["rows"]["options"]
+    )
+    backbones = {"rows": {"kind": kind, "options": options}}
+    config = make_table_config(runs=str(tmp_path / "stopped"), backbones=backbones)
+    whole = run(make_table_config(runs=str(tmp_path / "whole"), backbones=backbones))
+    for stage in ("pretrain/mask", "finetune/amount/fold1"):
+        with monkeypatch.context() as patch:
+            stop_after_an_epoch_of(stage, patch)
+            with pytest.raises(Interrupted):
+                run(config)
+    path = Path(config["runs"]) / "trial"
+    assert (path / "transfer/amount/fold1/last.ckpt").is_file()
+    resumed = run(config)
+    assert "pretrain/mask" in resumed.kept and "finetune/amount/fold0" in resumed.kept
+    names = ["pretext/mask/backbone.safetensors"]
+    names += [
+        f"transfer/{task}/fold{fold}/head.safetensors" for task in ("amount", "scratch") for fold in range(3)
+    ]
+    for name in names:
+        assert same_weights(whole.path / name, path / name), name
+    assert (whole.path / "submission.csv").read_bytes() == (path / "submission.csv").read_bytes()
+
+
+def stop_after_an_epoch_of(stage: str, patch: pytest.MonkeyPatch) -> None:
+    """Ask to stop as a signal would, as soon as a training of this name has told of an epoch."""
+    from jigstack.pipeline.console import Console
+
+    def epoch(self: Console, name: str, record: Any, unit: str = "images") -> None:
+        if name == stage and record.kind == "epoch":
+            signal.raise_signal(signal.SIGINT)
+
+    patch.setattr(Console, "epoch", epoch)
+
+
+def test_pictures_and_a_table_in_one_run_are_stacked_together(make_config, museum: Path, tmp_path: Path):
+    root = copied(museum, tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("train.csv", "test.csv"):
+        frame = pd.read_csv(root / name, dtype={"id": str})
+        values = frame.get("target", pd.Series(np.zeros(len(frame)))) + rng.normal(0, 0.5, len(frame))
+        frame.assign(width=values, height=rng.normal(size=len(frame))).to_csv(root / name, index=False)
+    shared = {"kind": "regression", "columns": ["target"], "size": 32, "epochs": 1, "batch": 16}
+    table = {name: value for name, value in shared.items() if name != "size"}
+    pretext = make_config()["pretext"][0] | {"backbone": "img", "epochs": 1}
+    config = make_config(
+        data=make_config()["data"] | {"root": str(root)},
+        backbones={
+            "img": {"name": "test_resnet"},
+            "rows": {"kind": "mlp", "options": {"width": 16, "depth": 1}},
+        },
+        pretext=[pretext, {"name": "mask", "kind": "masked", "backbone": "rows", "epochs": 1, "batch": 16}],
+        tasks={"look": shared | {"init": "jig"}, "sizes": table | {"init": "mask"}},
+    )
+    result = run(config)
+    assert {"look", "sizes", "mean", "ridge", "lightgbm"} <= {
+        rung.name for rung in result.ladders["target"].rungs
+    }
+    views = {
+        task: Predictions.read(result.path / f"predictions/{task}.parquet").views
+        for task in ("look", "sizes")
+    }
+    assert views == {"look": ("identity", "hflip"), "sizes": ("identity",)}
+    assert result.submission is not None and run(config).computed == []
+
+
+def test_a_changed_cell_trains_what_reads_it_again_and_a_changed_label_only_heads(
+    make_table_config, factory: Path, tmp_path: Path
+):
+    root = Path(shutil.copytree(factory, tmp_path / "factory"))
+    config = make_table_config(data=make_table_config()["data"] | {"root": str(root)}, stack={})
+    run(config)
+    frame = pd.read_csv(root / "train.csv")
+    frame.loc[3, "yield"] += 1
+    frame.to_csv(root / "train.csv", index=False)
+    again = run(config, replace=True)
+    assert "pretrain/mask" in again.kept and "finetune/amount/fold0" in again.computed
+    more = pd.read_csv(root / "more.csv")
+    more.loc[3, "load"] += 1
+    more.to_csv(root / "more.csv", index=False)
+    assert {"pretrain/mask", "finetune/scratch/fold0"} <= set(run(config, replace=True).computed)
+
+
+def test_what_a_backbone_of_tables_does_not_find_is_said_before_any_training(
+    make_table_config, factory: Path
+):
+    backbones = {"rows": {"kind": "mlp", "columns": ["heet"]}}
+    with pytest.raises(UserError, match=r"backbones.rows: columns: .*received 'heet'; did you mean 'heat'\?"):
+        run(make_table_config(backbones=backbones))
+    data = make_table_config()["data"]
+    with pytest.raises(UserError, match=r"data.unlabelled: .*received 12 in test.csv that do"):
+        run(make_table_config(data=data | {"unlabelled": ["test.csv"]}))
+    with pytest.raises(UserError, match=r"data.kinds: .*received 'sight'; did you mean 'site'\?"):
+        run(make_table_config(data=data | {"kinds": {"sight": "category"}}))
+    step = {"kind": "svd", "columns": ["site"]}
+    with pytest.raises(UserError, match=r"backbones.rows: .*site"):
+        run(make_table_config(backbones={"rows": {"kind": "mlp", "steps": [step]}}))
+    assert not (Path(make_table_config()["runs"]) / "trial").exists()
+
+
+def test_a_network_of_tables_does_not_read_what_its_task_has_to_predict(make_table_config):
+    tasks = {"next": {"kind": "regression", "columns": ["load"], "epochs": 1, "batch": 16}}
+    config = make_table_config(tasks=tasks, stack={}, pretext=[])
+    config["data"]["columns"] = ["heat", "load", "dust", "site"]
+    with pytest.raises(
+        UserError, match=r"tasks.next.columns: .*its backbone rows does not read, received load"
+    ):
+        run(config)
+    config["backbones"]["rows"] = {"kind": "mlp", "columns": ["heat", "site"], "options": {"width": 8}}
+    assert run(config, until="finetune").computed

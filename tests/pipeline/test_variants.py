@@ -109,3 +109,51 @@ def test_two_files_never_share_a_task(config: Config, tmp_path):
     plan = plan_rows(config, "era", paths)
     assert [plan.config.tasks[row.task].init for row in plan.variants] == ["scratch", *paths]
     assert all(len(row.task) <= 80 for row in plan.variants)
+
+
+def test_on_tables_scratch_and_masked_are_compared(make_table_config: MakeConfig):
+    config = load_config(make_table_config())
+    plan = plan_rows(config, "amount", None)
+    assert [(row.label, row.init) for row in plan.variants] == [("scratch", "scratch"), ("masked", "mask")]
+    assert plan.config.pretext == config.pretext
+    without = load_config(
+        make_table_config(pretext=[], tasks={"amount": make_table_config()["tasks"]["scratch"]})
+    )
+    [made] = plan_rows(without, "amount", None).config.pretext
+    assert (made.name, made.kind, made.backbone) == ("masked", "masked", "rows")
+
+
+@pytest.mark.parametrize("row", ["chained", "jigsaw"])
+def test_pretexts_of_pictures_are_no_rows_of_a_head_of_tables(make_table_config: MakeConfig, row: str):
+    with pytest.raises(
+        UserError,
+        match=f"scratch, mask, masked, or checkpoint files, as amount reads lines .* received '{row}'",
+    ):
+        plan_rows(load_config(make_table_config()), "amount", [row])
+
+
+def test_masked_is_no_row_of_a_head_of_pictures(config: Config):
+    with pytest.raises(
+        UserError, match=r"chained, or checkpoint files, as era reads pictures, received 'masked'"
+    ):
+        plan_rows(config, "era", ["masked"])
+
+
+def test_of_several_backbones_every_row_keeps_that_of_the_head(
+    make_config: MakeConfig, make_table_config: MakeConfig
+):
+    tables = make_table_config()
+    mixed = make_config(
+        backbones={"img": {"name": "test_resnet"}, **tables["backbones"]},
+        pretext=[
+            make_config()["pretext"][0] | {"backbone": "img"},
+            tables["pretext"][0] | {"backbone": "rows", "epochs": 7},
+        ],
+        tasks={"amount": tables["tasks"]["amount"] | {"columns": ["target"]}},
+        stack={},
+    )
+    plan = plan_rows(load_config(mixed), "amount", None)
+    assert [plan.config.tasks[row.task].backbone for row in plan.variants] == ["rows", "auto"]
+    assert [pretext.name for pretext in plan.config.pretext] == ["mask"]
+    with pytest.raises(UserError, match="as amount reads lines of the table, received 'jig'"):
+        plan_rows(load_config(mixed), "amount", ["jig"])

@@ -1,0 +1,112 @@
+"""The table of a run as networks read it: whose rows teach it, what it refuses, and what its digests name."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from jigstack.configs.errors import UserError
+from jigstack.configs.schema import Backbone, Data
+from jigstack.datasets.table_rows import TableRows
+from jigstack.datasets.tables import Table
+from jigstack.pipeline.table_inputs import TableInputs, read_unlabelled
+
+COLUMNS = ["heat", "load", "site"]
+
+
+def table(first: int, count: int) -> Table:
+    ids = [f"r{number}" for number in range(first, first + count)]
+    numbers = np.arange(first, first + count, dtype=float)
+    sites = [["north", "south"][number % 2] for number in range(count)]
+    frame = pd.DataFrame({"heat": numbers, "load": numbers**2, "site": sites}, index=pd.Index(ids, name="id"))
+    return Table(frame, "id")
+
+
+def inputs_of(*tables: Table, columns: list[str] = COLUMNS, **data: object) -> TableInputs:
+    section = Data.model_validate({"id": "id", "train": ["train.csv"], **data})
+    return TableInputs(tables, columns, section, {}, seed=0)
+
+
+def network(**options: object) -> Backbone:
+    return Backbone.model_validate({"kind": "mlp", **options})
+
+
+def test_all_rows_are_encoded_by_what_the_given_rows_teach():
+    lines = inputs_of(table(0, 20), table(20, 5))
+    taught = np.array([f"r{number}" for number in range(10)], dtype=object)
+    rows = lines.inputs(network(), taught)
+    assert isinstance(rows, TableRows) and len(rows) == 25
+    heat = rows.store.values[:, 0].numpy()
+    np.testing.assert_allclose(heat[:10].mean(), 0, atol=1e-6)
+    np.testing.assert_allclose(heat, (np.arange(25) - 4.5) / np.arange(10).std(), rtol=1e-5)
+
+
+def test_the_order_of_the_ids_does_not_matter_but_the_ids_do():
+    lines, ids = inputs_of(table(0, 20)), np.array([f"r{number}" for number in range(20)], dtype=object)
+    schema = lines.schema(network(), ids)
+    assert lines.schema(network(), ids[::-1]) is schema
+    assert lines.schema(network(), ids[:10]).digest != schema.digest
+    assert (
+        lines.digest(network(), ids) == lines.digest(network(), ids[::-1]) != lines.digest(network(), ids[1:])
+    )
+
+
+def test_a_checkpoint_brings_its_own_schema_whatever_rows_are_named(tmp_path: Path):
+    lines, ids = inputs_of(table(0, 20)), np.array([f"r{number}" for number in range(20)], dtype=object)
+    lines.schema(network(), ids[:7]).save(tmp_path)
+    (tmp_path / "backbone.safetensors").touch()
+    for checkpoint in (tmp_path, tmp_path / "backbone.safetensors"):
+        rows = lines.inputs(network(), ids, checkpoint)
+        assert rows.schema == lines.schema(network(), ids[:7])
+
+
+def test_the_last_encoding_is_kept_and_shared_by_networks_that_read_alike():
+    lines, ids = inputs_of(table(0, 20)), np.array([f"r{number}" for number in range(20)], dtype=object)
+    first = lines.inputs(network(), ids)
+    assert lines.inputs(Backbone.model_validate({"kind": "tabnet"}), ids) is first
+    assert lines.inputs(network(columns=["load", "site"]), ids) is not first
+
+
+def test_a_backbone_reads_the_columns_of_its_patterns_each_once_in_their_order():
+    lines = inputs_of(table(0, 8))
+    assert lines.read_by(network(columns=["l*", "*a*"])) == ["load", "heat"]
+    with pytest.raises(UserError, match=r"columns: .*received 'laod'; did you mean 'load'\?"):
+        lines.read_by(network(columns=["laod"]))
+
+
+def test_the_digest_names_values_kinds_and_columns():
+    ids = [f"r{number}" for number in range(8)]
+    plain = inputs_of(table(0, 8)).digest(network(), ids)
+    changed = table(0, 8)
+    changed.frame.loc["r3", "heat"] = -1.0
+    assert inputs_of(table(0, 8)).digest(network(), ids) == plain
+    assert inputs_of(changed).digest(network(), ids) != plain
+    assert inputs_of(table(0, 8), kinds={"heat": "category"}).digest(network(), ids) != plain
+    assert inputs_of(table(0, 8)).digest(network(columns=["heat", "load"]), ids) != plain
+
+
+def test_a_kind_of_a_column_that_no_network_reads_is_refused():
+    with pytest.raises(UserError, match=r"data.kinds: .*received 'sight'; did you mean 'site'\?"):
+        inputs_of(table(0, 8), kinds={"sight": "category"})
+
+
+def test_an_unlabelled_table_without_a_column_of_the_others_is_refused():
+    poor = Table(table(20, 4).frame[["heat", "site"]], "id")
+    with pytest.raises(UserError, match=r"data.unlabelled: .*received one without load; leave them out"):
+        inputs_of(table(0, 8), poor)
+
+
+def test_a_table_without_rows_counts_for_nothing():
+    empty = Table(table(0, 8).frame[["heat"]].iloc[:0], "id")
+    assert len(inputs_of(table(0, 8), empty).frame) == 8
+
+
+def test_unlabelled_tables_are_read_and_an_id_of_another_table_is_refused(tmp_path: Path):
+    table(0, 4).frame.to_csv(tmp_path / "a.csv")
+    table(4, 3).frame.to_csv(tmp_path / "b.csv")
+    read = read_unlabelled(tmp_path, ["a.csv", "b.csv"], "id", {"r9"})
+    assert [len(each) for each in read] == [4, 3]
+    with pytest.raises(UserError, match=r"data.unlabelled: .*received 1 in b.csv that do \(r5\)"):
+        read_unlabelled(tmp_path, ["a.csv", "b.csv"], "id", {"r5"})
+    with pytest.raises(UserError, match=r"received 4 in a.csv"):
+        read_unlabelled(tmp_path, ["a.csv", "a.csv"], "id", set())
