@@ -8,6 +8,7 @@ from typing import Any
 from ..pretext import pretrain
 from ..training.finder import RangeTest, range_test
 from ..transfer import finetune
+from .checkpoints import checkpoint_of, is_trained
 from .jobs import fold_work, pretrain_work
 from .manifest import Job
 from .stages import Stages
@@ -28,14 +29,16 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
     for index, options in enumerate(workspace.config.pretext):
         if options.reuse is None:
             fold = 0 if options.scope == "inductive" else None
-            work, start = _started(pretrain_work(workspace, run, options, fold))
+            start = _start(checkpoint_of(workspace, run, options.init, fold))
+            work = _uncompiled(pretrain_work(workspace, run, options, fold, started=False))
             seen, _ = pretrain.split_held(work)
             test = range_test(
                 pretrain.begin(work), pretrain.StoredInputs(work.inputs, seen, work.machine), STEPS
             )
             yield f"pretrain/{options.name}{start}", [f"pretext.{index}.lr"], work.options.rates()[0], test
     for network in stages.networks:
-        work, start = _started(fold_work(workspace, run, Job("finetune", network.name, 0)))
+        start = _start(checkpoint_of(workspace, run, network.shared.init, 0))
+        work = _uncompiled(fold_work(workspace, run, Job("finetune", network.name, 0), started=False))
         work = dataclasses.replace(work, tasks=_thawed(work.tasks))
         ids, _ = work.fit_ids()
         targets = {name: target.fit(work.frame.loc[ids]) for name, target in work.targets.items()}
@@ -49,17 +52,18 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
         )
 
 
-def _started(work: Any) -> tuple[Any, str]:
-    """The work, from its checkpoint if that is there already; so few steps are not worth compiling."""
-    work = dataclasses.replace(work, machine=dataclasses.replace(work.machine, compile=False))
-    checkpoint: Path | None = work.checkpoint
+def _uncompiled(work: Any) -> Any:
+    """So few steps are not worth compiling."""
+    return dataclasses.replace(work, machine=dataclasses.replace(work.machine, compile=False))
+
+
+def _start(checkpoint: Path | None) -> str:
+    """What a training starts from: its checkpoint, if that is there already."""
     if checkpoint is None:
-        return work, ""
-    if checkpoint.is_file() or (checkpoint / "backbone.safetensors").is_file():
-        return work, f" (from {checkpoint})"
-    return dataclasses.replace(
-        work, checkpoint=None
-    ), f" (from random weights: {checkpoint} is not trained yet)"
+        return ""
+    if is_trained(checkpoint):
+        return f" (from {checkpoint})"
+    return f" (from random weights: {checkpoint} is not trained yet)"
 
 
 def _thawed(tasks: Any) -> Any:

@@ -28,13 +28,14 @@ from ..transfer.embedding import Embeddings, embed_rows
 from ..transfer.features import aggregate, write_feature_pickles
 from ..transfer.finetune import FoldWork, finetune_fold
 from ..transfer.outofsample import merge, predict_fold
+from .checkpoints import checkpoint_of, is_trained, reused_folder
 from .console import Console
 from .embeddings import embeddings
 from .manifest import Job, Stage
 from .networks import networks
 from .reuse import check_reused
 from .run_directory import link
-from .stages import Stages, checkpoint_of, pretrain_ids, reused_folder
+from .stages import Stages, pretrain_ids
 from .workspace import Workspace
 
 
@@ -149,12 +150,13 @@ def _pretrain(work: Work, stage: Stage) -> None:
     )
 
 
-def pretrain_work(workspace: Workspace, run: Path, options: Pretext, fold: int | None) -> PretrainWork:
-    """What a pretraining job reads."""
-    ids, checkpoint = (
-        pretrain_ids(workspace, options, fold),
-        checkpoint_of(workspace, run, options.init, fold),
-    )
+def pretrain_work(
+    workspace: Workspace, run: Path, options: Pretext, fold: int | None, *, started: bool = True
+) -> PretrainWork:
+    """What a pretraining job reads; unless `started`, a checkpoint that is not trained yet is left out."""
+    ids = pretrain_ids(workspace, options, fold)
+    checkpoint = checkpoint_of(workspace, run, options.init, fold)
+    checkpoint = checkpoint if started or is_trained(checkpoint) else None
     inputs = workspace.inputs(options.backbone, ids, checkpoint)
     return PretrainWork(
         options=options,
@@ -210,12 +212,13 @@ def _probe(work: Work, stage: Stage) -> None:
     write_json(folder / "probes.json", {"rows": counts, "fold": job.fold, "scores": table})
 
 
-def fold_work(workspace: Workspace, run: Path, job: Job) -> FoldWork:
-    """What a fine-tuning or prediction job of one fold reads."""
+def fold_work(workspace: Workspace, run: Path, job: Job, *, started: bool = True) -> FoldWork:
+    """What a fine-tuning or prediction job of one fold reads; `started` as in `pretrain_work`."""
     network = next(each for each in networks(workspace.config) if each.name == job.name)
     task = network.shared
     fold = job.fold if job.fold is not None else 0
     checkpoint = checkpoint_of(workspace, run, task.init, fold)
+    checkpoint = checkpoint if started or is_trained(checkpoint) else None
     return FoldWork(
         network=network.name,
         tasks=network.tasks,

@@ -8,7 +8,7 @@ from ..backbones import read_seen
 from ..configs.errors import UserError
 from ..configs.schema import Pretext
 from ..datasets.files import read_json
-from .stages import checkpoint_file
+from .checkpoints import checkpoint_file
 from .workspace import Workspace
 
 UNEQUAL = 0.1  # a pretext holds out a twentieth of its rows at random, so that shares differ a little

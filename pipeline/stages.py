@@ -8,11 +8,12 @@ import numpy as np
 
 from ..configs.registry import BUILT_IN
 from ..configs.schema import Pretext, Task
-from ..datasets.files import content_digests, digest
+from ..datasets.files import digest
 from ..datasets.table_schema import FILES as SCHEMA_OUTPUTS
 from ..pretext.pretrain import OUTPUTS as PRETRAIN_OUTPUTS
 from ..transfer.embedding import FILES as EMBEDDING_OUTPUTS
 from ..transfer.finetune import REFIT, weight_files
+from .checkpoints import checkpoint_file, file_digest, reused_folder
 from .embeddings import Embedding, embeddings, frozen_tasks
 from .manifest import Job, Stage, fold_folder
 from .networks import Network, folds_of, networks
@@ -381,63 +382,6 @@ def pretrain_ids(workspace: Workspace, options: Pretext, fold: int | None) -> np
     if options.scope == "transductive":
         rows.append(workspace.test.ids)
     return np.concatenate(rows)
-
-
-def checkpoint_of(workspace: Workspace, run: Path, init: str | None, fold: int | None) -> Path | None:
-    """The checkpoint folder or file that a stage starts from; None for the backbone's own weights."""
-    if init is None or init == "scratch":
-        return None
-    by_name = {stage.name: stage for stage in workspace.config.pretext}
-    if init not in by_name:
-        return checkpoint_file(init)
-    options = by_name[init]
-    folder = run / "pretext" / init
-    return (
-        folder / fold_folder(fold)
-        if options.scope == "inductive" and options.reuse is None and fold is not None
-        else folder
-    )
-
-
-def checkpoint_file(path: str) -> Path:
-    """The weights that a path means: a file, the folder of a `backbone.safetensors`, or a run with one pretext."""
-    return Path(path) if Path(path).is_file() else checkpoint_folder(path, None) / "backbone.safetensors"
-
-
-def reused_folder(options: Pretext) -> Path:
-    """The folder of the finished checkpoint that `reuse` names: a file in it, the folder, or a run that holds one."""
-    path = Path(str(options.reuse))
-    return path.parent if path.is_file() else checkpoint_folder(str(path), options.name)
-
-
-def checkpoint_folder(path: str, name: str | None) -> Path:
-    """The folder itself, or that of the run's pretext `name`, or of its only pretext.
-
-    Raises:
-        ValueError: there is no such checkpoint, or the run has several and none of this name.
-    """
-    folder = Path(path)
-    if (folder / "backbone.safetensors").is_file():
-        return folder
-    found = sorted(file.parent for file in folder.glob("pretext/*/backbone.safetensors"))
-    named = [each for each in found if each.name == name] or found
-    if len(named) != 1:
-        raise ValueError(
-            f"expected a backbone.safetensors, its folder, or a run with one finished pretext, received {path!r} "
-            f"with {[each.name for each in found] or 'none'}; name the folder itself"
-        )
-    return named[0]
-
-
-def file_digest(path: Path) -> str:
-    """The digest of a file that the config names.
-
-    Raises:
-        ValueError: there is no such file.
-    """
-    if not path.is_file():
-        raise ValueError(f"expected a file, received {str(path)!r}, which does not exist")
-    return content_digests([path])[0]
 
 
 def _flat(prefix: str, value: Any) -> dict[str, Any]:

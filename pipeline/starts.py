@@ -13,8 +13,9 @@ from ..datasets.inputs import Inputs
 from ..pretext.probes import probe
 from ..pretext.probing import ProbeRows, embed_first, probe_rows, raw_features
 from ..training.randomness import reseed_global
+from .checkpoints import checkpoint_file, checkpoint_of, file_digest
 from .console import Console
-from .stages import Stages, checkpoint_file, checkpoint_of, file_digest
+from .stages import Stages
 from .variants import Plan
 from .workspace import Workspace
 
@@ -103,7 +104,9 @@ def _probe(workspace: Workspace, head: str, start: str, task: str) -> dict[str, 
         folds = list(wanted)
     found: list[dict[str, float]] = []
     for fold in folds:
-        inputs = inputs_of(workspace, start, task, fold)
+        name = workspace.config.tasks[task].backbone
+        checkpoint = None if start == RAW else checkpoint_of(workspace, workspace.run_path, start, fold)
+        inputs = workspace.inputs(name, workspace.rows_to_read(name, fold), checkpoint)
         rows = probe_rows(
             {head: workspace.targets[task]},
             workspace.frame,
@@ -115,9 +118,8 @@ def _probe(workspace: Workspace, head: str, start: str, task: str) -> dict[str, 
         )
         if rows is None:
             continue
-        found.append(
-            _scores(rows, head, _features(workspace, inputs, rows, start, task, fold), workspace.config.seed)
-        )
+        features = _features(workspace, inputs, rows, start, task, checkpoint)
+        found.append(_scores(rows, head, features, workspace.config.seed))
     names = list(dict.fromkeys(name for scores in found for name in scores))
     return {name: float(np.mean([scores[name] for scores in found if name in scores])) for name in names}
 
@@ -149,25 +151,15 @@ def _ridge(scores: Mapping[str, float]) -> float:
     )
 
 
-def inputs_of(workspace: Workspace, start: str, task: str, fold: int | None) -> Inputs:
-    """What the backbone of a start reads."""
-    name = workspace.config.tasks[task].backbone
-    checkpoint = checkpoint_of(workspace, workspace.run_path, "scratch" if start == RAW else start, fold)
-    return workspace.inputs(name, workspace.rows_to_read(name, fold), checkpoint)
-
-
 def _features(
-    workspace: Workspace, inputs: Inputs, rows: ProbeRows, start: str, task: str, fold: int | None
+    workspace: Workspace, inputs: Inputs, rows: ProbeRows, start: str, task: str, checkpoint: Path | None
 ) -> torch.Tensor:
     """(N, D) features of the rows' first inputs."""
     if start == RAW:
         return raw_features(inputs, rows.ids)
     options = workspace.config.tasks[task]
     reseed_global(workspace.config.seed, "probe", "scratch")
-    section = starting_from(
-        workspace.config.backbones[options.backbone],
-        checkpoint_of(workspace, workspace.run_path, start, fold),
-    )
+    section = starting_from(workspace.config.backbones[options.backbone], checkpoint)
     backbone, machine = (
         build_backbone(section, inputs.takes, options.size),
         workspace.machine_of(options.backbone),

@@ -211,7 +211,7 @@ def _start(config: Config, head: str, row: str, pretexts: dict[str, Pretext]) ->
         return found.name
     if Path(row).exists():
         return row
-    known = list(dict.fromkeys([REFERENCE, *by_name, *kinds, *([] if of_tables else [CHAINED])]))
+    known: list[str] = list(dict.fromkeys([REFERENCE, *by_name, *kinds, *([] if of_tables else [CHAINED])]))
     near = closest(row, known)
     read = f", as {head} reads {'lines of the table' if of_tables else 'pictures'}"
     foreign = row in PRETEXTS or row == CHAINED or row in {pretext.name for pretext in config.pretext}
