@@ -101,17 +101,7 @@ def resolve_machine(config: Config) -> Machine:
     Raises:
         ValueError: the asked device is not there, or a compiler for `compile`.
     """
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(
-            f"device: expected a CUDA device that torch can see, received {device!r}; use device=auto or device=cpu"
-        )
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(
-            "device: expected an available MPS device, received 'mps'; use device=auto or device=cpu"
-        )
+    device = found_device(config.device)
     if config.compile:
         check_compiler(device.split(":")[0])
     precision, channels_last = TABLE[device.split(":")[0], capability(device)]
@@ -123,6 +113,34 @@ def resolve_machine(config: Config) -> Machine:
         deterministic=config.deterministic,
         compile=config.compile,
     )
+
+
+def found_device(device: str) -> str:
+    """What `auto` means here, or the device itself.
+
+    Raises:
+        ValueError: the asked device is not there.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(
+            f"device: expected a CUDA device that torch can see, received {device!r}; use device=auto or device=cpu"
+        )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(
+            "device: expected an available MPS device, received 'mps'; use device=auto or device=cpu"
+        )
+    return device
+
+
+def machine_of_tables(device: str) -> Machine:
+    """Where networks of tables run without a run's config: in float32, with the threads that torch has now.
+
+    Raises:
+        ValueError: the asked device is not there.
+    """
+    return Machine(found_device(device), "fp32", channels_last=False, threads=torch.get_num_threads())
 
 
 def available_cores() -> int:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -27,3 +29,10 @@ def generator(seed: int, *names: str | int) -> torch.Generator:
 def reseed_global(seed: int, *names: str | int) -> None:
     """Seed torch's global generators of all devices, from which dropout and stochastic depth draw."""
     torch.manual_seed(seed_of(seed, *names))
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Leave torch's global generators behind as they were found, however often they are seeded inside."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield

@@ -1,0 +1,385 @@
+"""The masked pretext as an estimator of scikit-learn."""
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from safetensors.torch import load_file, save_file
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ..backbones import load_backbone, refuse_not_finite, save_backbone
+from ..backbones.checkpoint import weights_file
+from ..configs.errors import ConfigError, UserError, closest
+from ..configs.masked import MaskedOptions
+from ..configs.registry import TABLE_BACKBONES
+from ..configs.schema import Backbone, Pretext
+from ..configs.validation import validate
+from ..datasets.files import atomic
+from ..datasets.frames import column_names, frame_of, row_ids
+from ..datasets.table_cells import Kind
+from ..datasets.table_rows import TableRows
+from ..datasets.table_schema import TableSchema
+from ..training.device import machine_of_tables
+from ..training.fit import Record, fit
+from ..training.randomness import generator, kept_generators
+from .filled_frame import fill_frame
+from .filling import column_skill, impute, outlier_score
+from .masked import MaskedTable
+from .pretrain import PretrainWork, StoredInputs, begin, split_held
+
+METHOD = "pretext.safetensors"
+"""What a checkpoint of an estimator holds beside a backbone's own files: the decoder, without which no cell is
+predicted."""
+FEWEST = 4
+"""Rows of a training: two that are learned from, two that are held out."""
+CHUNK = 1024
+_OF_THE_FIT = ("ratio", "epochs", "batch", "lr", "weight_decay")
+_Checked = TypeVar("_Checked", bound=BaseModel)
+
+
+class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Learn a table without labels: hidden cells are predicted from the others (`pretext.masked.MaskedTable`).
+
+    Columns may hold numbers, texts, booleans and dates, with cells missing; the rows of `fit` say what is what
+    (`TableSchema`). Training is that of a run's pretext `masked`, with AdamW and gradients clipped at norm 1. A
+    twentieth of the rows, at most 512 and at least 2, is held out to measure `column_skill_`.
+
+    Args:
+        backbone: `tabnet`, `mlp`, `resmlp` or `cnn1d`.
+        ratio: share of the cells that are hidden, above 0 and below 1.
+        epochs: passes over the rows.
+        batch: rows of a step; all, if there are fewer.
+        lr: peak learning rate; .02 suits TabNet, .001 the others.
+        weight_decay: of AdamW.
+        steps: what numbers pass before they are standardised, as under `backbones.<name>.steps` of a config.
+        kinds: column -> `number`, `boolean`, `date` or `category`, where it is not what it looks like.
+        options: of the backbone, as under `backbones.<name>.options`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        random_state: of all draws; an int makes two fits equal on one device.
+        verbose: epochs between two printed lines; 0: none.
+
+    Attributes:
+        schema_: how cells become what the network reads; `schema_.dropped` says which columns are left out and why.
+        backbone_: the trained network.
+        method_: the pretext on it; None if only a backbone was loaded.
+        column_skill_: column of the network -> how well it is predicted on held-out rows: R² of a number, the
+            explained share of a category's entropy; 0 by chance.
+        history_: the losses of each epoch.
+        seen_ids_: the index of the rows that were trained on, as text; row numbers of an array.
+        n_features_in_: columns of `fit`.
+        feature_names_in_: their names, if all were text; the columns of an array are called x0, x1, ...
+
+    Example:
+        >>> frame = pd.DataFrame({"a": range(0, 60, 3), "b": ["x", "y"] * 10, "c": [None, *range(0, 57, 3)]})
+        >>> pretrainer = MaskedTablePretrainer(epochs=1, random_state=0, kinds={"a": "number"}).fit(frame)
+        >>> pretrainer.transform(frame).shape
+        (20, 8)
+        >>> int(pretrainer.impute(frame).isna().sum().sum())
+        0
+    """
+
+    def __init__(
+        self,
+        backbone: str = "tabnet",
+        *,
+        ratio: float = 0.6,
+        epochs: int = 100,
+        batch: int = 256,
+        lr: float = 0.02,
+        weight_decay: float = 0.0,
+        steps: Sequence[Any] = (),
+        kinds: Mapping[str, Kind] | None = None,
+        options: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.ratio = ratio
+        self.epochs = epochs
+        self.batch = batch
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.steps = steps
+        self.kinds = kinds
+        self.options = options
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> "MaskedTablePretrainer":
+        """Train on rows without labels.
+
+        Args:
+            X: (N, D) 4 rows or more, a DataFrame or an array.
+            y: not looked at.
+
+        Raises:
+            ValueError: too few rows, no column that tells something, or a parameter out of range.
+        """
+        section, options, machine = (
+            backbone_section(self.backbone, self.steps, self.options),
+            self._pretext(),
+            machine_of_tables(self.device),
+        )
+        frame = frame_of(self, X, reset=True, fewest=FEWEST)
+        seed = seed_from(self.random_state)
+        inputs = schema_rows(frame, section, self.kinds, seed)
+        work = PretrainWork(options, inputs.owners, inputs, section, None, None, machine, seed)
+        seen, held = split_held(work)
+        self.history_: list[dict[str, float]] = []
+        with kept_generators():
+            training = begin(work)
+            for record in fit(training, StoredInputs(inputs, seen, machine)):
+                self.history_.append(record.scalars)
+                tell(record, self.verbose)
+        self.seed_, self.schema_ = seed, inputs.schema
+        method: MaskedTable = training.method.cpu().eval()
+        self.method_: MaskedTable | None = method
+        self.backbone_: Any = method.backbone
+        self.seen_ids_ = [str(frame.index[row]) for row in inputs.store.rows(seen)]
+        batches = StoredInputs(inputs, held).batch(torch.arange(len(held))).split(CHUNK)
+        self.column_skill_ = column_skill(method, batches, generator(seed, "skill"))
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Embed rows.
+
+        Args:
+            X: (N, D) rows with the columns of `fit`.
+
+        Returns:
+            (N, dim) float32 features, or what `set_output` says.
+        """
+        return self._of(self._encoded(X), self.fitted.backbone_, self.fitted.backbone_).numpy()
+
+    def impute(self, X: Any) -> pd.DataFrame:
+        """Fill missing cells from the other cells of their rows.
+
+        Args:
+            X: (N, D) rows with the columns of `fit`.
+
+        Returns:
+            The rows with their index and all cells that they have as they were: numbers in their units, texts as a
+            level that `fit` saw. Columns of `schema_.dropped`, and those that went into a decomposition or a row's
+            scale, keep their gaps. Texts that are numbers become numbers where one is filled.
+        """
+        method = self._method("impute")
+        frame = frame_of(self, X, reset=False)
+        values = self.schema_.encode(frame)
+        filled = self._of(torch.from_numpy(values), method, lambda batch: impute(method, batch))
+        return fill_frame(frame, self.schema_, values, filled.numpy())
+
+    def outlier_score(self, X: Any, draws: int = 8) -> NDArray[np.float32]:
+        """How badly the cells of a row fit each other.
+
+        Args:
+            X: (N, D) rows with the columns of `fit`.
+            draws: how often cells are hidden; the score's noise falls with its root.
+
+        Returns:
+            (N,): 1 is as bad as knowing the columns' distributions only, above 1 unusual; NaN where no known cell was
+            hidden. Which cells are hidden depends on a row's place: the same rows in the same order score the same.
+        """
+        method = self._method("outlier_score")
+        draw = generator(self.seed_, "outliers")
+        return self._of(
+            self._encoded(X), method, lambda batch: outlier_score(method, batch, draw, draws)
+        ).numpy()
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write a checkpoint that `load`, and `init:` of a run's pretext or task, can start from.
+
+        A run that starts from it takes the index of the rows (row numbers of an array) for the ids that it has seen:
+        make the id column the index before `fit`, so that a run can tell leaks.
+        """
+        check_is_fitted(self)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        method = self._method("save")
+        state = {
+            name: value.detach().contiguous()
+            for name, value in method.state_dict().items()
+            if not name.startswith("backbone.")
+        }
+        with atomic(folder / METHOD) as temporary:
+            save_file(state, temporary)
+        self.schema_.save(folder)
+        names = column_names(self) if hasattr(self, "feature_names_in_") else None
+        own = {
+            "params": {name: plain(getattr(self, name)) for name in _OF_THE_FIT}
+            | {
+                "kinds": self.kinds if self.kinds is None else dict(self.kinds),
+                "options": self.options if self.options is None else dict(self.options),
+                "steps": backbone_section(self.backbone, self.steps, self.options).model_dump(mode="json")[
+                    "steps"
+                ],
+            },
+            "names": names,
+            "columns": len(column_names(self)),
+            "skill": self.column_skill_,
+            "history": self.history_,
+            "seed": self.seed_,
+        }
+        card = {
+            "pretext": self._pretext().model_dump(mode="json"),
+            "rows": len(self.seen_ids_),
+            "estimator": own,
+        }
+        save_backbone(self.backbone_, folder, card, self.seen_ids_)
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str], device: str = "auto") -> "MaskedTablePretrainer":
+        """Read what `save` wrote, or the pretraining of a run.
+
+        Args:
+            folder: a checkpoint's folder. That of a run keeps no decoder: such a pretrainer embeds rows and is a start
+                for heads, and has no `impute`, no `outlier_score` and no `column_skill_`.
+            device: as in the constructor.
+
+        Raises:
+            ValueError: files are missing or do not belong together, or the backbone is not one of tables.
+        """
+        path = weights_file(folder).parent
+        backbone, card = load_backbone(path)
+        if backbone.modality != "table":
+            raise ValueError(f"folder: expected a backbone of tables, received one of images in {path}")
+        own = card.get("estimator")
+        new: Any = cls(card["kind"], options=card["options"], device=device)
+        new.schema_, new.backbone_, new.method_ = TableSchema.load(path), backbone.eval(), None
+        new.seen_ids_ = pd.read_parquet(path / "seen.parquet")["id"].tolist()
+        if own is None:
+            names = list(new.schema_.names)
+            new.n_features_in_ = len(names)
+            new.feature_names_in_ = np.array(names, dtype=object)
+            return new
+        new.set_params(**own["params"])
+        new.n_features_in_, new.seed_ = own["columns"], own["seed"]
+        new.column_skill_, new.history_ = own["skill"], own["history"]
+        if own["names"] is not None:
+            new.feature_names_in_ = np.array(own["names"], dtype=object)
+        method = MaskedTable(backbone, _masked(card["pretext"]["options"])).eval()
+        state = load_file(path / METHOD)
+        refuse_not_finite(path / METHOD, method, state)
+        method.load_state_dict(state | {f"backbone.{k}": v for k, v in backbone.state_dict().items()})
+        new.method_ = method
+        return new
+
+    @property
+    def fitted(self) -> "MaskedTablePretrainer":
+        """Itself.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+        """
+        check_is_fitted(self)
+        return self
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.backbone_.dim
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "backbone_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []  # float32 whatever comes
+        return tags
+
+    def _pretext(self) -> Pretext:
+        values = {name: plain(getattr(self, name)) for name in _OF_THE_FIT}
+        options = {"ratio": values.pop("ratio")}
+        checked(MaskedOptions, options)
+        fixed = {"name": "masked", "kind": "masked", "optimiser": "adamw", "clip": 1.0, "options": options}
+        return checked(Pretext, values | fixed)
+
+    def _method(self, name: str) -> MaskedTable:
+        check_is_fitted(self)
+        if self.method_ is None:
+            raise ValueError(
+                f"{name}: expected a pretrainer with its decoder, received one that was loaded from a run's checkpoint, which "
+                "keeps the backbone alone; fit a MaskedTablePretrainer"
+            )
+        return self.method_
+
+    def _encoded(self, X: Any) -> Tensor:
+        check_is_fitted(self)
+        return torch.from_numpy(self.schema_.encode(frame_of(self, X, reset=False)))
+
+    def _of(self, values: Tensor, module: torch.nn.Module, call: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a call says of all rows, some at a time, on the device; the module is then on the CPU again."""
+        machine = machine_of_tables(self.device)
+        machine.place(module)
+        try:
+            with torch.no_grad():
+                return torch.cat([call(part.to(machine.device)).cpu() for part in values.split(CHUNK)])
+        finally:
+            module.cpu()
+
+
+def backbone_section(kind: str, steps: Sequence[Any], options: Mapping[str, Any] | None) -> Backbone:
+    """The part of a config that a backbone of tables would have.
+
+    Raises:
+        UserError: the kind or a step is unknown, or out of range.
+    """
+    if kind not in TABLE_BACKBONES:
+        near = closest(kind, TABLE_BACKBONES)
+        raise UserError(
+            f"backbone: expected one of {', '.join(TABLE_BACKBONES)}, received {kind!r}"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
+    return checked(Backbone, {"kind": kind, "steps": list(steps), "options": dict(options or {})})
+
+
+def schema_rows(
+    frame: pd.DataFrame, section: Backbone, kinds: Mapping[str, Kind] | None, seed: int
+) -> TableRows:
+    """Rows as a schema that was fitted on them encodes them; their ids are only good for telling them apart."""
+    names = [str(name) for name in frame.columns]
+    schema = TableSchema.fit(frame, names, steps=section.steps, kinds=kinds, seed=seed)
+    return TableRows(schema.encode(frame), row_ids(len(frame)), schema)
+
+
+def checked(model: type[_Checked], values: Mapping[str, Any]) -> _Checked:
+    """Parameters as the config's own model.
+
+    Raises:
+        ConfigError: one or several are out of range.
+    """
+    found, problems = validate(model, dict(values))
+    if not isinstance(found, model):
+        raise ConfigError("the estimator's parameters", problems)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A Python number, where a search over parameters gave one of numpy."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def seed_from(random_state: Any) -> int:
+    """What scikit-learn calls `random_state`, as a seed."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def tell(record: Record, every: int) -> None:
+    """Print a line for every so many epochs; 0: none."""
+    if every and record.epoch % every == 0:
+        scalars = "  ".join(f"{name} {value:.4f}" for name, value in record.scalars.items())
+        print(f"epoch {record.epoch}/{record.epochs}  {scalars}")
+
+
+def _masked(options: Mapping[str, Any]) -> MaskedOptions:
+    return checked(MaskedOptions, options)
