@@ -1,5 +1,6 @@
 """What a key of the config expects, in words, read off the JSON schema of its model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from .errors import KeyPath
@@ -12,35 +13,54 @@ _PATTERNS = {
 }
 
 
-def find(schema: Schema, path: KeyPath) -> Schema | None:
-    """The part of a schema that describes a key, or None where the schema knows no such key."""
+def find(schema: Schema, path: KeyPath, data: Any = None) -> Schema | None:
+    """The part of a schema that describes a key, or None where the schema knows no such key.
+
+    Of models that a key tells apart, such as the steps of a table by their `kind`, `data` says which one is meant.
+    """
     node: Schema | None = _resolved(schema, schema)
     for part in path:
         node = _step(schema, node, part)
         if node is None:
             return None
+        data = _value(data, part)
+        node = _meant(schema, node, data)
     return node
 
 
-def keys(schema: Schema, path: KeyPath) -> list[str]:
+def keys(schema: Schema, path: KeyPath, data: Any = None) -> list[str]:
     """The keys that a mapping may have, in the order of the model."""
-    node = find(schema, path)
+    node = find(schema, path, data)
     for option in _options(schema, node or {}):
         if "properties" in option:
             return list(option["properties"])
     return []
 
 
-def choices(schema: Schema, path: KeyPath) -> list[str]:
+def choices(schema: Schema, path: KeyPath, data: Any = None) -> list[str]:
     """The words a key may be set to, as far as it has a closed list of them."""
-    node = find(schema, path)
+    node = find(schema, path, data)
     return [str(value) for option in _options(schema, node or {}) for value in _enumerated(option)]
 
 
-def words(schema: Schema, path: KeyPath) -> str:
+def words(schema: Schema, path: KeyPath, data: Any = None) -> str:
     """What a key expects, e.g. "a whole number from 2 to 50"."""
-    node = find(schema, path)
+    node = find(schema, path, data)
     return "a value" if node is None else _words(schema, node)
+
+
+def _value(data: Any, part: str | int) -> Any:
+    if isinstance(data, Mapping):
+        return data.get(part)
+    return data[part] if isinstance(data, list) and isinstance(part, int) and part < len(data) else None
+
+
+def _meant(schema: Schema, node: Schema, data: Any) -> Schema:
+    """The one of several models whose name stands in the key that tells them apart."""
+    apart = node.get("discriminator")
+    name = _value(data, apart["propertyName"]) if apart and isinstance(data, Mapping) else None
+    known = apart["mapping"] if apart else {}
+    return _resolved(schema, {"$ref": known[name]}) if isinstance(name, str) and name in known else node
 
 
 def _resolved(schema: Schema, node: Schema) -> Schema:
@@ -51,7 +71,8 @@ def _resolved(schema: Schema, node: Schema) -> Schema:
 
 def _options(schema: Schema, node: Schema) -> list[Schema]:
     node = _resolved(schema, node)
-    return [found for option in node.get("anyOf", [node]) for found in [_resolved(schema, option)]]
+    several = node.get("anyOf") or node.get("oneOf") or [node]
+    return [found for option in several for found in [_resolved(schema, option)]]
 
 
 def _step(schema: Schema, node: Schema | None, part: str | int) -> Schema | None:
@@ -82,7 +103,7 @@ def _words(schema: Schema, node: Schema) -> str:
         parts.insert(0, str(listed[0]))
     elif listed:
         parts.insert(0, "one of " + ", ".join(map(str, listed)))
-    return " or ".join(parts)
+    return " or ".join(dict.fromkeys(parts))
 
 
 def _plain(schema: Schema, node: Schema) -> str:

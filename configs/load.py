@@ -10,7 +10,7 @@ from .document import Document, read_document, write_document
 from .errors import ConfigError, KeyPath, Problem, closest
 from .overrides import apply_overrides
 from .plugins import load_plugins
-from .references import find_problems, with_full_options
+from .references import find_problems, of_pictures_only, with_full_options
 from .schema import Config
 from .validation import lookup, validate
 
@@ -90,13 +90,21 @@ def load_config(
 
 def to_yaml(config: Config) -> str:
     """The whole config as YAML that `load_config` reads back to an equal config."""
-    return write_document(config.model_dump(mode="json"))
+    return write_document(_plain(config))
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    """Its values but those that nothing reads: they are read back, and a config may not say them."""
+    values = config.model_dump(mode="json")
+    for *path, key in of_pictures_only(config):
+        lookup(values, tuple(path)).pop(key, None)
+    return values
 
 
 def _read(source: "str | Path | Mapping[str, Any] | Config") -> tuple[str, Document, bool]:
     """Name for messages, content, and whether it lies in a run directory."""
     if isinstance(source, Config):
-        return "config", Document(source.model_dump(mode="json")), False
+        return "config", Document(_plain(source)), False
     if isinstance(source, Mapping):
         return "config", Document(copy.deepcopy(dict(source))), False
     path = Path(source)

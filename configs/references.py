@@ -145,6 +145,29 @@ def _modalities(config: Config) -> Iterator[Problem]:
             )
 
 
+def of_pictures_only(config: Config) -> Iterator[KeyPath]:
+    """The keys of pretexts and tasks that nothing reads, since the backbone reads lines of the table."""
+    readers = backbones_of(config)
+    owners: dict[KeyPath, str] = {
+        ("pretext", index): f"pretext {stage.name}" for index, stage in enumerate(config.pretext)
+    }
+    owners |= {("tasks", name): name for name in config.tasks}
+    for path, name in owners.items():
+        if name in readers and config.backbones[readers[name]].of_tables:
+            yield from ((*path, key) for key in ("size", "augment") if path[0] == "tasks" or key == "size")
+
+
+def _unread(config: Config) -> Iterator[Problem]:
+    for path in of_pictures_only(config):
+        section, name, key = path
+        owner = config.pretext[int(name)] if section == "pretext" else config.tasks[str(name)]
+        if key in owner.model_fields_set:
+            value = owner.model_dump(mode="json", include={str(key)}, exclude_unset=True)
+            yield Problem(
+                path, "a key left out, as its backbone reads lines of the table", shown(value.get(str(key)))
+            )
+
+
 def _table_options(config: Config) -> Iterator[Problem]:
     for name, backbone in config.backbones.items():
         if backbone.of_tables:
@@ -336,6 +359,7 @@ _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ..
     (_pictures, ("backbones", "pretext.*.backbone", "tasks.*.backbone")),
     (_modalities, ("backbones", "pretext.*.backbone", "pretext.*.kind", "plugins")),
     (_table_options, ()),
+    (_unread, ("backbones", "pretext.*.backbone", "pretext.*.name", "tasks.*.backbone", "tasks.*.init")),
     (_backbones, ("backbones", "pretext.*.name", "pretext.*.backbone")),
     (_files, ()),
     (_pretext_names, ("pretext.*.name",)),

@@ -82,9 +82,9 @@ class Data(Section):
     images: str | None = None
     """A pattern with `{column}` fields ("photos/{object_id}.jpg"), a column that holds the path, or, for several
     images a row, a list file (views.csv, .tsv or .parquet) with columns id, `path` and, if you like, `view`; null: no
-    pictures, which only stacks of table columns can do without."""
+    pictures, for backbones and stacks of table columns."""
     columns: Auto | list[str] = "auto"
-    """Table columns that stacks and frozen tasks with `table: true` learn from: names, or patterns such as `"f*"`.
+    """Table columns that networks of tables read, and stacks and frozen tasks with `table: true`: names, or patterns.
     `auto`: those that train and test share beside the id, the group, the folds, the image paths and whatever is
     learned."""
     kinds: dict[str, Literal["number", "boolean", "date", "category"]] = {}
@@ -176,7 +176,7 @@ class Optimisation(Section):
     """What every trained stage has."""
 
     size: Annotated[int, Field(ge=16, le=1024)] = 96
-    """Side of the square input, pixels."""
+    """Side of the square input, pixels; a table has none."""
     epochs: Count = 30
     batch: Annotated[int, Field(ge=2)] = 64
     lr: Auto | Annotated[float, Field(gt=0)] = 1e-3
@@ -215,7 +215,7 @@ class Pretext(Optimisation):
 
     name: Name
     kind: str
-    """A registered pretext: jigsaw, tiles, simsiam, dino or lejepa."""
+    """A registered pretext: jigsaw, tiles, simsiam, dino or lejepa of pictures, masked of tables."""
     backbone: str = "auto"
     init: str | None = None
     """null: the backbone's own weights; the name of an earlier pretext; or a checkpoint file."""
@@ -310,7 +310,7 @@ class Task(Optimisation):
             )
         if self.table and not self.frozen:
             raise ValueError(
-                "table left out with learner: network, which sees pictures alone; ridge, knn and lightgbm read it, and "
+                "table left out with learner: network, whose backbone reads all; ridge, knn and lightgbm read it, and "
                 "stacks do"
             )
         return self

@@ -80,15 +80,17 @@ def _problem(
     detail: ErrorDetails, path: KeyPath, schema: dict[str, Any], data: Any, prefix: KeyPath
 ) -> Problem:
     whole = (*prefix, *path)
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _unnamed(path, schema, data, prefix)
     received = lookup(data, path) if detail["type"] != "missing" or _present(data, path) else None
     if detail["type"] == "extra_forbidden":
-        known, key = expectation.keys(schema, path[:-1]), str(path[-1])
+        known, key = expectation.keys(schema, path[:-1], data), str(path[-1])
         near = closest(key, known)
         owner = "of " + ".".join(map(str, whole[:-1])) if whole[:-1] else "at the top"
         listed = "" if near else f": {', '.join(known)}" if known else "; it has none"
         return Problem(whole, f"a key {owner}{listed}", key, near)
     if detail["type"] == "missing" and not _present(data, path):
-        return Problem(whole, expectation.words(schema, path), "nothing")
+        return Problem(whole, expectation.words(schema, path, data), "nothing")
     if detail["loc"][-1:] == ("[key]",):
         return Problem(
             whole,
@@ -97,12 +99,25 @@ def _problem(
         )
     if detail["type"] == "value_error":
         return Problem(whole, str(detail.get("ctx", {}).get("error", detail["msg"])), shown(received))
-    expected = expectation.words(schema, path)
-    near = closest(received, expectation.choices(schema, path)) if isinstance(received, str) else None
+    expected = expectation.words(schema, path, data)
+    near = closest(received, expectation.choices(schema, path, data)) if isinstance(received, str) else None
     hint = None
     if detail["type"] == "string_type" and isinstance(received, int | float):
         hint = f'put it in quotes: "{received}"'
     return Problem(whole, expected, shown(received), near, hint)
+
+
+def _unnamed(path: KeyPath, schema: dict[str, Any], data: Any, prefix: KeyPath) -> Problem:
+    """Of models that a key tells apart, one whose key is absent or names none of them."""
+    received = lookup(data, path)
+    if not isinstance(received, Mapping):
+        return Problem((*prefix, *path), expectation.words(schema, path, data), shown(received))
+    apart = (expectation.find(schema, path) or {})["discriminator"]
+    key, known = apart["propertyName"], list(apart["mapping"])
+    given = received.get(key)
+    near = closest(given, known) if isinstance(given, str) else None
+    told = shown(given) if key in received else "nothing"
+    return Problem((*prefix, *path, key), f"one of {', '.join(known)}", told, near)
 
 
 def _present(data: Any, path: KeyPath) -> bool:

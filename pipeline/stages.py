@@ -10,6 +10,7 @@ from ..configs.registry import BUILT_IN
 from ..configs.schema import Pretext, Task
 from ..datasets.files import digest
 from ..datasets.table_schema import FILES as SCHEMA_OUTPUTS
+from ..pretext.pretrain import COLUMNS
 from ..pretext.pretrain import OUTPUTS as PRETRAIN_OUTPUTS
 from ..transfer.embedding import FILES as EMBEDDING_OUTPUTS
 from ..transfer.finetune import REFIT, weight_files
@@ -121,11 +122,10 @@ class Stages:
             if options.reuse is not None:
                 inputs["reused file"] = file_digest(reused_folder(options) / "backbone.safetensors")
             folder = f"pretext/{options.name}" + ("" if fold is None else f"/{fold_folder(fold)}")
-            outputs = (
-                PRETRAIN_OUTPUTS
-                if options.reuse is None
-                else ("backbone.safetensors", "backbone.json", "seen.parquet")
-            ) + self._schema_files(options.backbone)
+            schema = self._schema_files(options.backbone)
+            made = (*PRETRAIN_OUTPUTS, *schema, COLUMNS) if schema else PRETRAIN_OUTPUTS
+            reused = ("backbone.safetensors", "backbone.json", "seen.parquet", *schema)
+            outputs = made if options.reuse is None else reused
             stage = Stage(
                 Job("pretrain", options.name, fold), folder, inputs, outputs, training=options.reuse is None
             )

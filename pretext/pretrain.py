@@ -22,9 +22,14 @@ from ..training.optimiser import parameter_groups
 from ..training.randomness import generator, reseed_global
 from ..training.resident import resident
 from .collapse import Watch
+from .filling import column_skill
 from .probing import ProbeRows, embed_first, summary
 
 OUTPUTS = ("backbone.safetensors", "backbone.json", "seen.parquet", "history.json", "preview.png")
+COLUMNS = "columns.json"
+"""Of a pretext of tables also: how well each column is predicted from the others, see `skill_of_columns`."""
+HIDDEN = 4
+"""How often cells of a held row are hidden to tell a column's skill."""
 PREVIEW_BOARDS = 6
 HEALTH_ROWS = 64
 """Fewest rows whose features are compared, if there are as many: of three pictures that happen to be alike nothing
@@ -79,7 +84,7 @@ def pretrain(
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Train and write the files named in `OUTPUTS`; a `last.ckpt` of the same key is continued.
+    """Train and write the files that `outputs_of` names; a `last.ckpt` of the same key is continued.
 
     A twentieth of the rows, at most 512, is held out of the training with all their images: every epoch is measured on
     the same boards of them. Every epoch's features are watched for collapse; every `probe_every` epochs, and after the
@@ -92,7 +97,7 @@ def pretrain(
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (
-        all((folder / name).exists() for name in (*OUTPUTS, *work.inputs.schema_files))
+        all((folder / name).exists() for name in outputs_of(work))
         and read_json(folder / "backbone.json").get("key") == key
     ):
         return  # killed after its last file and before anyone noted it
@@ -141,9 +146,33 @@ def pretrain(
         card["snapshot"] = best
         weights = load_file(snapshot_file(folder, best))
     work.inputs.save(folder)
+    if work.inputs.schema_files:
+        write_json(folder / COLUMNS, skill_of_columns(method, measured_on, work.machine, work.seed))
     save_backbone(exported(method), folder, card, seen, weights)
     checkpoint.unlink(missing_ok=True)
     forget_snapshots(folder, None)
+
+
+def outputs_of(work: PretrainWork) -> tuple[str, ...]:
+    """The names of all files that a pretraining leaves."""
+    files = work.inputs.schema_files
+    return (*OUTPUTS, *files, COLUMNS) if files else OUTPUTS
+
+
+def skill_of_columns(method: Any, source: StoredInputs, machine: Machine, seed: int) -> dict[str, float]:
+    """What `pretext.filling.column_skill` says of a pretext that predicts cells; {} of another one.
+
+    Args:
+        method: as it is after the last epoch.
+        source: the held rows.
+        machine: where the method is.
+        seed: of the hidden cells.
+    """
+    if not hasattr(method, "compare"):
+        return {}
+    parts = torch.arange(len(source)).split(512) * HIDDEN
+    batches = (source.batch(rows).to(machine.device) for rows in parts)
+    return column_skill(method, batches, generator(seed, "columns"))
 
 
 def probe_scores(work: PretrainWork, method: Any, folder: Path, epoch: int) -> dict[str, float]:

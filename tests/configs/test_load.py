@@ -296,3 +296,60 @@ def test_a_config_cannot_be_changed_and_forbids_unknown_keys(good: Path):
         config.seed = 3
     with pytest.raises(ValueError, match="Extra inputs"):
         Config.model_validate({**config.model_dump(), "zzz": 1})
+
+
+STEPS = "backbones={rows: {kind: mlp, steps: [%s]}}"
+
+
+@pytest.mark.parametrize(
+    ("step", "key", "expected", "received", "near"),
+    [
+        (
+            "{kind: quantil}",
+            ".kind",
+            "one of log1p, pca, quantile, rows, standard, svd",
+            '"quantil"',
+            "quantile",
+        ),
+        ("{columns: [a]}", ".kind", "one of log1p, pca, quantile, rows, standard, svd", "nothing", None),
+        ("{kind: 3}", ".kind", "one of log1p, pca, quantile, rows, standard, svd", "3", None),
+        ("quantile", "", "a mapping", '"quantile"', None),
+        ("{kind: pca, nam: x}", ".nam", "a key of backbones.rows.steps.0", "nam", "name"),
+        (
+            "{kind: quantile, n: 3}",
+            ".n",
+            "a key of backbones.rows.steps.0: columns, kind, quantiles",
+            "n",
+            None,
+        ),
+        ("{kind: quantile, quantiles: 1}", ".quantiles", "a whole number from 2 to 10000", "1", None),
+        ("{kind: rows, how: totl}", ".how", "one of standard, total", '"totl"', "total"),
+        (
+            "{kind: svd, columns: []}",
+            ".columns",
+            "a list of at least one, each text",
+            "[]",
+            None,
+        ),
+    ],
+)
+def test_a_step_is_judged_as_what_its_kind_says(
+    step: str, key: str, expected: str, received: str, near: str | None
+):
+    with pytest.raises(ConfigError) as caught:
+        load_config({"name": "x", "data": {"id": "id", "train": ["t.csv"]}}, [STEPS % step])
+    [problem] = caught.value.problems
+    assert problem.key == f"backbones.rows.steps.0{key}"
+    assert (problem.expected, problem.received, problem.suggestion) == (expected, received, near)
+
+
+def test_a_second_step_is_judged_by_its_own_kind():
+    with pytest.raises(ConfigError) as caught:
+        load_config(
+            {"name": "x", "data": {"id": "id", "train": ["t.csv"]}},
+            [STEPS % "{kind: svd, n: 4}, {kind: quantile, n: 4}, {kind: svd, n: 0}"],
+        )
+    assert [problem.key for problem in caught.value.problems] == [
+        "backbones.rows.steps.1.n",
+        "backbones.rows.steps.2.n",
+    ]

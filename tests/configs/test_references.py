@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jigstack.configs import ConfigError, load_config
+from jigstack.configs import ConfigError, load_config, to_yaml
+from jigstack.configs.document import parse_value
 
 BASE: dict[str, Any] = {
     "name": "x",
@@ -213,3 +214,66 @@ def test_a_holdout_has_one_fold():
 @pytest.mark.parametrize("rung", ["best", "constant", "mean", "ridge", "era"])
 def test_every_rung_may_be_submitted(rung: str):
     load_config(BASE, [f"stack.t.submit={rung}"])
+
+
+TABLES: dict[str, Any] = {
+    "name": "x",
+    "data": {"id": "id", "train": ["t.csv"]},
+    "backbones": {"rows": {"kind": "tabnet"}},
+    "pretext": [{"name": "mask", "kind": "masked"}],
+    "tasks": {"era": {"kind": "regression", "columns": ["t"], "init": "mask"}},
+}
+
+
+def complaint_of_tables(*flags: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(TABLES, flags)
+    [problem] = caught.value.problems
+    return f"{problem.key} | {problem.expected} | {problem.received}"
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        (
+            "pretext.mask.kind=jigsaw",
+            'pretext.0.kind | one of masked, as its backbone (tabnet) reads lines of the table | "jigsaw"',
+        ),
+        (
+            "pretext.mask.size=64",
+            "pretext.0.size | a key left out, as its backbone reads lines of the table | 64",
+        ),
+        (
+            "tasks.era.size=96",
+            "tasks.era.size | a key left out, as its backbone reads lines of the table | 96",
+        ),
+        (
+            "tasks.era.augment={vflip: true}",
+            'tasks.era.augment | a key left out, as its backbone reads lines of the table | {"vflip": true}',
+        ),
+        (
+            "backbones.rows.options={n_d: 0}",
+            "backbones.rows.options.n_d | a whole number of at least 1 | 0",
+        ),
+    ],
+)
+def test_what_belongs_to_pictures_is_refused_on_tables(flag: str, told: str):
+    load_config(TABLES)
+    assert complaint_of_tables(flag) == told
+
+
+def test_a_pretext_of_tables_is_refused_on_pictures():
+    told = complaint("pretext.two.kind=masked", "tasks.era.init=jig")
+    assert told == (
+        'pretext.1.kind | one of jigsaw, tiles, simsiam, dino, lejepa, as its backbone (timm) reads pictures | "masked"'
+    )
+
+
+def test_a_config_of_tables_survives_the_file_without_keys_of_pictures(tmp_path: Path):
+    config = load_config(TABLES)
+    text = to_yaml(config)
+    values = parse_value(text)
+    assert not {"size", "augment"} & (values["tasks"]["era"].keys() | values["pretext"][0].keys())
+    assert "name" not in values["backbones"]["rows"]
+    (tmp_path / "c.yaml").write_text(text)
+    assert load_config(tmp_path / "c.yaml") == load_config(config) == config

@@ -42,7 +42,7 @@ def test_a_frozen_task_refuses_what_it_does_not_read(learner: str):
 
 
 def test_a_network_refuses_the_table():
-    with pytest.raises(ValueError, match=r"table left out with learner: network, which sees pictures alone"):
+    with pytest.raises(ValueError, match=r"table left out with learner: network, whose backbone reads all"):
         Task(kind="regression", columns=["c"], table=True)
 
 

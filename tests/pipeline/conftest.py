@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 ROWS, TESTS, EXTRAS = 60, 12, 6
-TABLE_ROWS, TABLE_TESTS, TABLE_MORE = 90, 12, 15
+TABLE_ROWS, TABLE_TESTS, TABLE_MORE = 90, 30, 15
 
 
 def paint(path: Path, target: int, rng: np.random.Generator) -> None:

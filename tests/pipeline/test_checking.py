@@ -163,7 +163,7 @@ def test_check_of_a_table_speaks_of_rows_and_their_cost(
     assert (
         not report.data.failed and {"pretrain/mask", "finetune/scratch/fold2"} <= report.cost.seconds.keys()
     )
-    assert "90 train rows, 12 test rows, 15 unlabelled rows" in printed and "image" not in printed
+    assert "90 train rows, 30 test rows, 15 unlabelled rows" in printed and "image" not in printed
     rates = jigstack.check(make_table_config(), find_lr=True, quiet=True).rates
     assert {"pretext.0.lr", "tasks.amount.lr", "tasks.scratch.lr"} <= rates.keys()
     assert not Path(make_table_config()["runs"], "trial").exists()

@@ -610,7 +610,9 @@ def test_one_command_goes_from_a_table_to_a_submission(
         "images_per", ""
     )
     assert "predict/amount/fold1 · rows · 30 of 30" in printed and "batch norm" not in printed
-    assert "90 train rows, 12 test rows, 15 unlabelled rows; 3 folds" in printed and "cpu, fp32" in printed
+    assert "90 train rows, 30 test rows, 15 unlabelled rows; 3 folds" in printed and "cpu, fp32" in printed
+    skills = json.loads((path / "pretext/mask/columns.json").read_text())
+    assert list(skills) == ["heat", "load", "dust", "site"] and all(skill < 1 for skill in skills.values())
     submission = pd.read_csv(result.submission, dtype={"id": str})
     assert submission["id"].tolist() == pd.read_csv(factory / "test.csv")["id"].tolist()
     assert not submission["yield"].isna().to_numpy().any()
@@ -620,7 +622,7 @@ def test_one_command_goes_from_a_table_to_a_submission(
     assert rungs["linear~ridge"] < rungs["constant"]  # the frozen features know of the heat
     seen = set(pd.read_parquet(path / "pretext/mask/seen.parquet")["id"])
     ids = {*pd.read_csv(factory / "test.csv")["id"], *pd.read_csv(factory / "more.csv")["id"]}
-    assert len(seen & ids) >= 20 and len(seen) > 100
+    assert len(seen & ids) > 30 and len(seen) > 120
     levels = json.loads((path / "pretext/mask/table.json").read_text())["columns"][3]["levels"]
     assert "moon" in levels  # of the test rows, which a transductive pretext reads
 
@@ -629,11 +631,36 @@ def test_one_command_goes_from_a_table_to_a_submission(
     plan = FoldPlan.read(path / "folds.parquet")
     predictions = Predictions.read(path / "predictions/amount.parquet")
     predictions.verify(plan)
-    assert len(predictions.oof()) == 90 and len(predictions.test()) == 12 * 3
+    assert len(predictions.oof()) == 90 and len(predictions.test()) == 30 * 3
 
     again = run(make_table_config())
     assert again.computed == [] and len(again.kept) == len(result.computed)
     assert jigstack.run(path, quiet=True).computed == []  # its own config is read back
+
+
+def test_a_longer_pretraining_tells_which_columns_follow_from_others(make_table_config):
+    """`load` is three times the heat and noise; dust follows from nothing."""
+    backbones = {"rows": {"kind": "mlp", "options": {"width": 32, "depth": 2}}}
+    pretext = [make_table_config()["pretext"][0] | {"epochs": 60, "lr": 0.01, "options": {"ratio": 0.3}}]
+    config = make_table_config(backbones=backbones, pretext=pretext, tasks={}, stack={})
+    path = run(config, until="pretrain").path
+    skills = json.loads((path / "pretext/mask/columns.json").read_text())
+    assert min(skills["load"], skills["heat"]) > 0.8 > 0.5 > skills["dust"]
+
+
+def test_a_finished_checkpoint_of_a_table_is_reused_with_its_schema(make_table_config):
+    first = run(make_table_config(name="one"))
+    second = run(make_table_config(name="two"), f"pretext.mask.reuse={first.path}", "tasks.amount.epochs=1")
+    assert "finetune/amount/fold0" in second.computed
+    for name in ("backbone.safetensors", "table.json", "table.safetensors"):
+        assert (second.path / "pretext/mask" / name).read_bytes() == (
+            first.path / "pretext/mask" / name
+        ).read_bytes()
+    tasks = {"amount": make_table_config()["tasks"]["amount"] | {"init": str(first.path), "epochs": 1}}
+    third = run(make_table_config(name="three", pretext=[], tasks=tasks), until="finetune")
+    assert np.array_equal(
+        table_means(third.path / "transfer/amount/fold0"), table_means(first.path / "pretext/mask")
+    )
 
 
 def test_heads_of_tables_read_as_their_pretext_did_and_from_scratch_as_all_rows_teach(make_table_config):
@@ -767,7 +794,7 @@ def test_what_a_backbone_of_tables_does_not_find_is_said_before_any_training(
     with pytest.raises(UserError, match=r"backbones.rows: columns: .*received 'heet'; did you mean 'heat'\?"):
         run(make_table_config(backbones=backbones))
     data = make_table_config()["data"]
-    with pytest.raises(UserError, match=r"data.unlabelled: .*received 12 in test.csv that do"):
+    with pytest.raises(UserError, match=r"data.unlabelled: .*received 30 in test.csv that do"):
         run(make_table_config(data=data | {"unlabelled": ["test.csv"]}))
     with pytest.raises(UserError, match=r"data.kinds: .*received 'sight'; did you mean 'site'\?"):
         run(make_table_config(data=data | {"kinds": {"sight": "category"}}))

@@ -30,6 +30,12 @@ def test_the_progress_line_says_all_that_matters():
     assert stream.getvalue() == f"finetune/era/fold1 · {expected}\n"
 
 
+def test_a_training_on_a_table_counts_rows():
+    stream = io.StringIO()
+    Console(stream=stream).epoch("pretrain/mask", RECORD, "rows")
+    assert " · 161 rows/s · " in stream.getvalue()
+
+
 def test_a_terminal_gets_one_line_rewritten_and_lines_that_stay():
     stream = Terminal()
     console = Console(stream=stream)

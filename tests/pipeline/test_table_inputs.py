@@ -91,7 +91,7 @@ def test_a_kind_of_a_column_that_no_network_reads_is_refused():
 
 
 def test_an_unlabelled_table_without_a_column_of_the_others_is_refused():
-    poor = Table(table(20, 4).frame[["heat", "site"]], "id")
+    poor = Table(table(20, 4).frame.drop(columns="load"), "id")
     with pytest.raises(UserError, match=r"data.unlabelled: .*received one without load; leave them out"):
         inputs_of(table(0, 8), poor)
 

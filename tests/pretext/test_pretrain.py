@@ -10,17 +10,30 @@ import pandas as pd
 import pytest
 import torch
 from jigstack.backbones import load_backbone
+from jigstack.backbones.table_backbone import TableBackbone
+from jigstack.backbones.table_build import build_table_backbone
 from jigstack.configs import registry
+from jigstack.configs.masked import MaskedOptions
 from jigstack.configs.pretext import JigsawOptions
 from jigstack.configs.schema import Backbone, Decode, Folds, Pretext, Probe, Task
 from jigstack.datasets.files import read_json
 from jigstack.datasets.folds import make_plan
 from jigstack.datasets.images import build_store
 from jigstack.datasets.pictures import Pictures
+from jigstack.datasets.table_rows import TableRows
+from jigstack.datasets.table_schema import TableSchema
 from jigstack.datasets.targets import code_target
 from jigstack.pretext.collapse import Collapsed
 from jigstack.pretext.jigsaw import Jigsaw
-from jigstack.pretext.pretrain import PretrainWork, best_epoch, compared_rows, pretrain
+from jigstack.pretext.masked import MaskedTable
+from jigstack.pretext.pretrain import (
+    PretrainWork,
+    StoredInputs,
+    best_epoch,
+    compared_rows,
+    pretrain,
+    skill_of_columns,
+)
 from jigstack.pretext.probing import probe_rows
 from jigstack.training.device import Machine
 from jigstack.training.interrupt import Interrupted
@@ -188,3 +201,23 @@ def test_few_held_out_rows_are_joined_by_trained_ones():
     assert len(rows) == len(set(rows)) == 64
     assert compared_rows(seen, np.arange(90).astype(object)).tolist() == list(range(90))
     assert len(compared_rows(seen[:5], held)) == 15
+
+
+def test_the_skill_of_columns_is_told_by_a_pretext_that_predicts_cells_alone():
+    torch.manual_seed(0)
+    numbers = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    frame = pd.DataFrame(numbers, columns=list("abc"), index=[f"r{number}" for number in range(40)])
+    schema = TableSchema.fit(frame, list("abc"))
+    source = StoredInputs(
+        TableRows(schema.encode(frame), frame.index.tolist(), schema), frame.index.to_numpy()
+    )
+    backbone = build_table_backbone("mlp", schema.columns, {"width": 8})
+    assert isinstance(backbone, TableBackbone)
+    method = MaskedTable(backbone, MaskedOptions())
+    machine = Machine("cpu", "fp32", False, 1)
+    found = skill_of_columns(method, source, machine, 0)
+    assert list(found) == ["a", "b", "c"] and all(-1 < skill < 0.2 for skill in found.values())
+    assert (
+        skill_of_columns(method, source, machine, 0) == found != skill_of_columns(method, source, machine, 1)
+    )
+    assert skill_of_columns(torch.nn.Identity(), source, machine, 0) == {}

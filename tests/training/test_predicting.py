@@ -3,6 +3,8 @@
 import pytest
 import torch
 from jigstack.backbones import TimmBackbone, batch_norms
+from jigstack.backbones.table_build import build_table_backbone
+from jigstack.datasets.table_column import TableColumn
 from jigstack.training.device import Machine
 from jigstack.training.predicting import prepare, unfused
 from torch import nn
@@ -76,3 +78,12 @@ def test_what_stays_unfused_is_said_by_name():
     assert unfused(prepare(TimmBackbone("test_resnet", 3, 32), FP32)) == ""
     said = unfused(prepare(TimmBackbone("resnetv2_18", 3, 32), FP32))
     assert said.startswith("9 batch norms cannot be folded into the layer before and stay: 'net.stages.0")
+
+
+def test_batch_norms_of_a_table_are_not_spoken_of():
+    table = build_table_backbone("tabnet", [TableColumn("a"), TableColumn("b")], {"n_d": 4, "n_a": 4})
+    ready = prepare(table, FP32)
+    assert batch_norms(ready) and unfused(ready) == ""
+    torch.manual_seed(0)
+    both = nn.ModuleDict({"table": table, "picture": TimmBackbone("resnetv2_18", 3, 32)})
+    assert unfused(prepare(both, FP32)).startswith("9 batch norms cannot be folded")
