@@ -87,6 +87,9 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         0
     """
 
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     def __init__(
         self,
         backbone: str = "tabnet",

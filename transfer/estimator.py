@@ -47,6 +47,9 @@ _OF_THE_FIT = ("epochs", "batch", "lr", "weight_decay", "freeze")
 class _TabNetEstimator(BaseEstimator):
     """What both estimators share; each says what its target is and how predictions are read."""
 
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     def __init__(
         self,
         *,

@@ -1,5 +1,7 @@
 """Predicted cells go into the gaps, in the units and types of the table, and nowhere else."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from jigstack.datasets.table_schema import TableSchema
 from jigstack.pretext.filled_frame import fill_frame
 
 
-def filled(frame: pd.DataFrame, guess: float = 0.0, level: int = 0, **options) -> pd.DataFrame:
+def filled(frame: pd.DataFrame, guess: float = 0.0, level: int = 0, **options: Any) -> Any:
     """The frame with all gaps filled by a standardised number, and by a level."""
     schema = TableSchema.fit(frame, list(frame.columns), **options)
     values = schema.encode(frame)
@@ -34,7 +36,7 @@ def test_numbers_are_filled_in_their_unit_and_known_cells_stay_as_they_are():
 def test_the_frame_that_was_given_keeps_its_gaps():
     given = pd.DataFrame({"a": [0.1, None, 0.7]})
     filled(given)
-    assert given["a"].isna().sum() == 1
+    assert given.isna().sum().to_dict() == {"a": 1}
 
 
 @pytest.mark.parametrize("dtype", [object, "str", "category"])
@@ -95,5 +97,4 @@ def test_texts_that_are_numbers_and_whole_numbers_become_numbers(cells):
 def test_columns_that_are_left_out_or_decomposed_keep_their_gaps():
     given = pd.DataFrame({"a": [1.0, None, 3.0, 5.0], "same": [1.0, None, 1.0, 1.0]})
     result = filled(given)
-    assert result["a"].isna().sum() == 0
-    assert result["same"].isna().sum() == 1
+    assert result.isna().sum().to_dict() == {"a": 0, "same": 1}

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,11 +36,15 @@ QUICK = {
 
 
 def classifier(**changes) -> TabNetClassifier:
-    return TabNetClassifier(**({"epochs": 2, "batch": 32, "options": SMALL, "random_state": 0} | changes))
+    return TabNetClassifier(
+        **({"epochs": 2, "batch": 32, "options": SMALL, "random_state": 0, "device": "cpu"} | changes)
+    )
 
 
 def regressor(**changes) -> TabNetRegressor:
-    return TabNetRegressor(**({"epochs": 2, "batch": 32, "options": SMALL, "random_state": 0} | changes))
+    return TabNetRegressor(
+        **({"epochs": 2, "batch": 32, "options": SMALL, "random_state": 0, "device": "cpu"} | changes)
+    )
 
 
 def table(rows: int = 60, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -57,6 +62,11 @@ def table(rows: int = 60, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, np.n
 def pretrained() -> MaskedTablePretrainer:
     start = MaskedTablePretrainer(epochs=2, batch=32, options=SMALL, random_state=0)
     return start.fit(table()[0])
+
+
+def blank(estimator: Any) -> Any:
+    """What `clone` makes, of which its stubs know little."""
+    return clone(estimator)
 
 
 def both(**changes):
@@ -81,8 +91,9 @@ def test_scikit_learn_finds_nothing_amiss(estimator, check):
 
 @both(epochs=1)
 def test_the_quick_checks_of_scikit_learn_pass(estimator):
-    done = set()
-    for each, check in estimator_checks_generator(estimator):
+    done: set[str] = set()
+    checks: Any = estimator_checks_generator(estimator)
+    for each, check in checks:
         if check.func.__name__ in QUICK:
             check(each)
             done.add(check.func.__name__)
@@ -151,7 +162,7 @@ def test_importance_of_columns_that_a_step_made_is_told_apart():
 def test_the_same_random_state_gives_the_same_twice_and_another_does_not(estimator):
     frame = table()[0]
     first, second, other = (
-        fitted(clone(estimator).set_params(random_state=k))._decoded(frame) for k in (0, 0, 1)
+        fitted(blank(estimator).set_params(random_state=k))._decoded(frame) for k in (0, 0, 1)
     )
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
@@ -162,13 +173,13 @@ def test_torchs_own_draws_are_left_as_they_were(estimator):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    fitted(clone(estimator))
+    fitted(blank(estimator))
     assert torch.equal(torch.rand(3), expected)
 
 
 @both(batch=1024)
 def test_few_rows_one_row_gaps_and_unseen_categories_are_fine(estimator):
-    model = fitted(clone(estimator), 9)
+    model = fitted(blank(estimator), 9)
     odd = pd.DataFrame({"a": [np.nan, 1.0], "noise": np.nan, "kind": ["up", None], "same": [1.0, 2.0]})
     assert np.isfinite(model._decoded(odd)).all()
     assert len(model.predict(odd.iloc[:1])) == 1
@@ -177,7 +188,7 @@ def test_few_rows_one_row_gaps_and_unseen_categories_are_fine(estimator):
 
 @both()
 def test_pickle_keeps_everything(estimator):
-    model, frame = fitted(clone(estimator)), table()[0]
+    model, frame = fitted(blank(estimator)), table()[0]
     again = pickle.loads(pickle.dumps(model))
     assert np.array_equal(again.predict(frame), model.predict(frame))
     assert again.column_importances_ == model.column_importances_
@@ -187,7 +198,7 @@ def test_pickle_keeps_everything(estimator):
 def test_it_starts_from_the_weights_of_the_pretrainer(estimator, pretrained, tmp_path: Path):
     pretrained.save(tmp_path)
     for start in (pretrained, tmp_path, str(tmp_path)):
-        model = fitted(clone(estimator).set_params(pretrained=start, options=None))
+        model = fitted(blank(estimator).set_params(pretrained=start, options=None))
         ours, theirs = model.network_.backbone.state_dict(), pretrained.backbone_.state_dict()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
         assert model.schema_ == pretrained.schema_
@@ -205,24 +216,24 @@ def test_the_pretrainer_stays_as_it_was_while_a_head_learns(pretrained):
 
 
 def test_a_clone_keeps_a_fitted_pretrainer_and_forgets_its_own_fit(pretrained):
-    blank = clone(fitted(classifier(pretrained=pretrained, options=None)))
-    assert blank.pretrained is pretrained
+    new = blank(fitted(classifier(pretrained=pretrained, options=None)))
+    assert new.pretrained is pretrained
     with pytest.raises(NotFittedError):
-        blank.predict(table()[0])
+        new.predict(table()[0])
 
 
 def test_a_clone_has_a_pretrainer_of_its_own_where_that_is_not_fitted():
     start = MaskedTablePretrainer(epochs=1, options=SMALL)
-    blank = clone(classifier(pretrained=start, options=None))
-    assert blank.pretrained is not start
-    assert blank.pretrained.get_params() == start.get_params()
+    new = blank(classifier(pretrained=start, options=None))
+    assert new.pretrained is not start
+    assert new.pretrained.get_params() == start.get_params()
 
 
 def test_a_pretrainer_that_is_not_fitted_learns_from_the_same_rows_first():
     frame, classes, _ = table()
     start = MaskedTablePretrainer(epochs=2, batch=32, options=SMALL, random_state=0)
     given = classifier(pretrained=start, options=None).fit(frame, classes)
-    alone = classifier(pretrained=clone(start).fit(frame), options=None).fit(frame, classes)
+    alone = classifier(pretrained=blank(start).fit(frame), options=None).fit(frame, classes)
     assert np.array_equal(given.predict_proba(frame), alone.predict_proba(frame))
     assert not hasattr(start, "backbone_")
 
@@ -280,6 +291,6 @@ def test_a_pretrainer_of_another_network_or_something_else_is_refused():
 @both()
 def test_rows_with_another_number_of_columns_are_refused(estimator):
     numbers = np.random.default_rng(0).normal(size=(20, 3))
-    model = clone(estimator).fit(numbers, np.arange(20) % 2)
+    model = blank(estimator).fit(numbers, np.arange(20) % 2)
     with pytest.raises(ValueError, match=r"X has 2 features, but .* is expecting 3 features"):
         model.predict(numbers[:, :2])
