@@ -33,7 +33,7 @@ def frame_of(
     checks = {"dtype": None, "ensure_min_samples": fewest, "estimator": estimator}
     if isinstance(X, pd.DataFrame):
         if X.shape[1] == 0 or len(X) < fewest or any(dtype.kind == "c" for dtype in X.dtypes):
-            check(X, ensure_all_finite=False, **checks)  # for its words, which users know
+            check(X.to_numpy(), ensure_all_finite=False, **checks)  # for its words, which users know
         frame = X
     else:
         values = check(X, ensure_all_finite="allow-nan", **checks)

@@ -87,6 +87,9 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         0
     """
 
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     def __init__(
         self,
         backbone: str = "tabnet",
@@ -160,7 +163,8 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         Returns:
             (N, dim) float32 features, or what `set_output` says.
         """
-        return self._of(self._encoded(X), self.fitted.backbone_, self.fitted.backbone_).numpy()
+        values = self._encoded(X)
+        return self._of(values, self.backbone_, self.backbone_).numpy()
 
     def impute(self, X: Any) -> pd.DataFrame:
         """Fill missing cells from the other cells of their rows.
@@ -242,8 +246,9 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """Read what `save` wrote, or the pretraining of a run.
 
         Args:
-            folder: a checkpoint's folder. That of a run keeps no decoder: such a pretrainer embeds rows and is a start
-                for heads, and has no `impute`, no `outlier_score` and no `column_skill_`.
+            folder: a checkpoint's folder. That of a run keeps no decoder: such a pretrainer embeds rows of tables that
+                have, among others, the columns its backbone reads, and is a start for heads; it has no `impute`, no
+                `outlier_score` and no `column_skill_`.
             device: as in the constructor.
 
         Raises:
@@ -275,16 +280,6 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return new
 
     @property
-    def fitted(self) -> "MaskedTablePretrainer":
-        """Itself.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-        """
-        check_is_fitted(self)
-        return self
-
-    @property
     def _n_features_out(self) -> int:
         return self.backbone_.dim
 
@@ -308,13 +303,16 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         check_is_fitted(self)
         if self.method_ is None:
             raise ValueError(
-                f"{name}: expected a pretrainer with its decoder, received one that was loaded from a run's checkpoint, which "
+                f"{name}: expected a pretrainer with its decoder, received one loaded from a run's checkpoint, which "
                 "keeps the backbone alone; fit a MaskedTablePretrainer"
             )
         return self.method_
 
     def _encoded(self, X: Any) -> Tensor:
         check_is_fitted(self)
+        if self.method_ is None and isinstance(X, pd.DataFrame):
+            # Of a run is known what its backbone reads, not which other columns stood between.
+            X = X.loc[:, [name for name in column_names(self) if name in X]]
         return torch.from_numpy(self.schema_.encode(frame_of(self, X, reset=False)))
 
     def _of(self, values: Tensor, module: torch.nn.Module, call: Callable[[Tensor], Tensor]) -> Tensor:

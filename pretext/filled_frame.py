@@ -57,7 +57,7 @@ def _filled(column: Any, absent: NDArray[np.bool_], guess: Any, kind: Kind) -> p
     elif types.is_timedelta64_dtype(column):
         guess = pd.to_timedelta(guess, unit="D")
     elif not types.is_float_dtype(column):
-        column = pd.to_numeric(column.mask(absent)).astype(float)  # texts, or whole numbers
+        column = pd.Series(pd.to_numeric(column.mask(absent)), dtype=float)  # texts, or whole numbers
     if column.dtype == object:
         return column.mask(absent, guess.astype(object)).infer_objects()
     return column.mask(absent, guess)

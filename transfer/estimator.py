@@ -42,38 +42,13 @@ from .rows import LabelledInputs
 
 HEAD = "y"
 _OF_THE_FIT = ("epochs", "batch", "lr", "weight_decay", "freeze")
-_SHARED = """Columns may hold numbers, texts, booleans and dates, with cells missing. Training is that of a run's
-    heads on a TabNet (Arik and Pfister 2021), with AdamW, gradients clipped at norm 1 and the last weights.
-
-    Args:
-        pretrained: where the backbone starts: a `MaskedTablePretrainer`, or the folder of one or of a run's
-            pretraining. One that is fitted is taken as it is, also by `sklearn.base.clone`, and so by every fold of a
-            cross-validation, whose scored rows it may have seen (without labels); one that is not fitted is fitted
-            first, on the rows of `fit` and no others. None: random weights.
-        epochs: passes over the rows.
-        batch: rows of a step; all, if there are fewer.
-        lr: peak learning rate.
-        weight_decay: of AdamW.
-        freeze: `none`, `all`, or the backbone's stages to keep fixed: `stem`, `shared`, `step1`, ...
-        steps, kinds, options: as of `MaskedTablePretrainer`, whose own hold where there is one.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        random_state: of all draws; an int makes two fits equal on one device.
-        verbose: epochs between two printed lines; 0: none.
-
-    Attributes:
-        column_importances_: column of the network -> its share of the attention, the mean of the paper's aggregate
-            mask over the rows of `fit`; they sum to 1.
-        feature_importances_: (D,) the same for the columns of `fit`, 0 for those of `schema_.dropped`. It is not there
-            where a decomposition made other columns.
-        schema_: how cells become what the network reads.
-        network_: the trained network.
-        history_: the losses of each epoch.
-        n_features_in_: D, the columns of `fit`.
-        feature_names_in_: their names, if all were text; the columns of an array are called x0, x1, ..."""
 
 
 class _TabNetEstimator(BaseEstimator):
     """What both estimators share; each says what its target is and how predictions are read."""
+
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
 
     def __init__(
         self,
@@ -213,9 +188,36 @@ class _TabNetEstimator(BaseEstimator):
 
 
 class TabNetClassifier(ClassifierMixin, _TabNetEstimator):
-    __doc__ = f"""TabNet with a head of classes, trained by cross-entropy.
+    """TabNet with a head of classes, trained by cross-entropy.
 
-    {_SHARED}
+    Columns may hold numbers, texts, booleans and dates, with cells missing. Training is that of a run's
+    heads on a TabNet (Arik and Pfister 2021), with AdamW, gradients clipped at norm 1 and the last weights.
+
+    Args:
+        pretrained: where the backbone starts: a `MaskedTablePretrainer`, or the folder of one or of a run's
+            pretraining. One that is fitted is taken as it is, also by `sklearn.base.clone`, and so by every fold of a
+            cross-validation, whose scored rows it may have seen (without labels); one that is not fitted is fitted
+            first, on the rows of `fit` and no others. None: random weights.
+        epochs: passes over the rows.
+        batch: rows of a step; all, if there are fewer.
+        lr: peak learning rate.
+        weight_decay: of AdamW.
+        freeze: `none`, `all`, or the backbone's stages to keep fixed: `stem`, `shared`, `step1`, ...
+        steps, kinds, options: as of `MaskedTablePretrainer`, whose own hold where there is one.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        random_state: of all draws; an int makes two fits equal on one device.
+        verbose: epochs between two printed lines; 0: none.
+
+    Attributes:
+        column_importances_: column of the network -> its share of the attention, the mean of the paper's aggregate
+            mask over the rows of `fit`; they sum to 1.
+        feature_importances_: (D,) the same for the columns of `fit`, 0 for those of `schema_.dropped`. It is not there
+            where a decomposition made other columns.
+        schema_: how cells become what the network reads.
+        network_: the trained network.
+        history_: the losses of each epoch.
+        n_features_in_: D, the columns of `fit`.
+        feature_names_in_: their names, if all were text; the columns of an array are called x0, x1, ...
         classes_: (C,) the classes, sorted.
 
     Example:
@@ -256,9 +258,9 @@ class TabNetClassifier(ClassifierMixin, _TabNetEstimator):
 
 
 class TabNetRegressor(RegressorMixin, _TabNetEstimator):
-    __doc__ = f"""TabNet with a head of one or several numbers, standardised, trained by squared error.
+    """TabNet with a head of one or several numbers, standardised, trained by squared error.
 
-    {_SHARED}
+    Args and attributes are those of `TabNetClassifier`, but for `classes_`.
 
     Example:
         >>> X = np.random.default_rng(0).normal(size=(40, 3))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from jigstack.configs.schema import Config
-from jigstack.training.device import TABLE, Machine, capability, resolve_machine
+from jigstack.training.device import TABLE, Machine, capability, machine_of_tables, resolve_machine
 from torch import nn
 
 
@@ -33,6 +33,15 @@ def test_a_device_that_is_not_there_is_an_error():
         ValueError, match=r"device: expected a CUDA device that torch can see, received 'cuda:0'"
     ):
         resolve_machine(config(device="cuda:0"))
+    with pytest.raises(
+        ValueError, match=r"device: expected a CUDA device that torch can see, received 'cuda'"
+    ):
+        machine_of_tables("cuda")
+
+
+def test_tables_are_computed_in_float32_with_the_threads_there_are():
+    assert machine_of_tables("cpu") == Machine("cpu", "fp32", False, torch.get_num_threads())
+    assert machine_of_tables("auto").device == resolve_machine(config()).device
 
 
 def test_autocast_touches_forward_only_and_leaves_inputs_alone():

@@ -3,7 +3,7 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from jigstack.training.randomness import generator, reseed_global, seed_of
+from jigstack.training.randomness import generator, kept_generators, reseed_global, seed_of
 
 names = st.lists(st.one_of(st.text(max_size=8), st.integers(0, 99)), max_size=4)
 
@@ -26,3 +26,13 @@ def test_reseeding_decides_dropout():
         reseed_global(3, "step", 1)
         drawn.append(torch.nn.functional.dropout(torch.ones(50)))
     assert torch.equal(*drawn)
+
+
+def test_the_global_generator_can_be_kept_as_it_was():
+    reseed_global(3, "a")
+    expected = torch.rand(4)
+    reseed_global(3, "a")
+    with kept_generators():
+        reseed_global(5, "b")
+        torch.rand(9)
+    assert torch.equal(torch.rand(4), expected)
