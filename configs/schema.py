@@ -181,7 +181,8 @@ class Optimisation(Section):
     epochs: Count = 30
     batch: Annotated[int, Field(ge=2)] = 64
     lr: Auto | Annotated[float, Field(gt=0)] = "auto"
-    """Peak learning rate; `auto`: 1e-3 for adamw, on a tabnet .02; .05 · batch / 256 for sgd (Goyal et al. 2017)."""
+    """Peak learning rate; `auto`: of adamw 1e-3 on pictures, .02 on a tabnet and 3e-3 on other networks of tables; of
+    sgd .05 · batch / 256 (Goyal et al. 2017)."""
     weight_decay: Auto | Annotated[float, Field(ge=0)] = "auto"
     """`auto`: .05 for adamw, on a tabnet 0; 1e-4 for sgd."""
     warmup: Share = 0.1

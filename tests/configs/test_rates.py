@@ -17,6 +17,7 @@ def test_every_kind_of_backbone_has_its_rate():
 def test_a_tabnet_learns_as_in_its_paper_and_pictures_as_before():
     assert suited("adamw", "tabnet", 64) == (0.02, 0.0)
     assert suited("adamw", "timm", 64) == (1e-3, 0.05)
+    assert suited("adamw", "mlp", 64) == (3e-3, 0.05)
 
 
 def test_the_rate_of_sgd_follows_the_batch_and_no_backbone():
