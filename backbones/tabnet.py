@@ -12,7 +12,11 @@ from .tabnet_encoder import Encoded, TabNetEncoder
 
 
 class TabNet(TableBackbone):
-    """The encoder of Arik & Pfister (AAAI 2021) on the columns of a table; defaults are those of pytorch-tabnet.
+    """The encoder of Arik & Pfister (AAAI 2021) on the columns of a table.
+
+    Defaults are those of pytorch-tabnet but for `momentum`: its .02 leaves the running statistics behind in short
+    trainings. With .02 and .1 a table of sensors was predicted in 45 steps with accuracy .62 and .68, handwritten
+    digits in 40 steps with .30 and .47 (three seeds); after 150 steps and more they were alike.
 
     Attention has one slot for each column, whatever its number of features. Masked and missing cells have a prior of
     0, as the paper's pretraining gives to masked ones.
@@ -52,7 +56,7 @@ class TabNet(TableBackbone):
         shared: int = 2,
         independent: int = 2,
         virtual_batch: int = 128,
-        momentum: float = 0.02,
+        momentum: float = 0.1,
         mask: Literal["sparsemax", "entmax"] = "sparsemax",
         sparsity: float = 1e-3,
         group_scale: Literal["none", "mean"] = "none",

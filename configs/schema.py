@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from .heads import DateOptions, HeadAugment, OnehotOptions, RegressionOptions, Word2vecOptions
+from .rates import suited
 from .steps import Step
 
 Auto = Literal["auto"]
@@ -179,10 +180,11 @@ class Optimisation(Section):
     """Side of the square input, pixels; a table has none."""
     epochs: Count = 30
     batch: Annotated[int, Field(ge=2)] = 64
-    lr: Auto | Annotated[float, Field(gt=0)] = 1e-3
-    """Peak learning rate; `auto`: 1e-3 for adamw, .05 · batch / 256 for sgd (Goyal et al. 2017)."""
-    weight_decay: Auto | Annotated[float, Field(ge=0)] = 0.05
-    """`auto`: .05 for adamw, 1e-4 for sgd."""
+    lr: Auto | Annotated[float, Field(gt=0)] = "auto"
+    """Peak learning rate; `auto`: of adamw 1e-3 on pictures, .02 on a tabnet and 3e-3 on other networks of tables; of
+    sgd .05 · batch / 256 (Goyal et al. 2017)."""
+    weight_decay: Auto | Annotated[float, Field(ge=0)] = "auto"
+    """`auto`: .05 for adamw, on a tabnet 0; 1e-4 for sgd."""
     warmup: Share = 0.1
     """Share of the steps with a rising learning rate."""
     schedule: Literal["cosine", "onecycle"] = "cosine"
@@ -200,10 +202,9 @@ class Optimisation(Section):
             raise ValueError(f"restarts left out with schedule: {self.schedule}; only a cosine starts again")
         return self
 
-    def rates(self, optimiser: Literal["adamw", "sgd"] = "adamw") -> tuple[float, float]:
-        """Peak learning rate and weight decay, with what `auto` means for an optimiser."""
-        scaled = 0.05 * self.batch * self.accumulate / 256
-        lr, decay = (1e-3, 0.05) if optimiser == "adamw" else (scaled, 1e-4)
+    def rates(self, optimiser: Literal["adamw", "sgd"] = "adamw", kind: str = "timm") -> tuple[float, float]:
+        """Peak learning rate and weight decay, with what `auto` means for an optimiser on a kind of backbone."""
+        lr, decay = suited(optimiser, kind, self.batch * self.accumulate)
         return (
             lr if self.lr == "auto" else self.lr,
             decay if self.weight_decay == "auto" else self.weight_decay,
@@ -226,8 +227,6 @@ class Pretext(Optimisation):
     epochs: Count = 100
     optimiser: Auto | Literal["adamw", "sgd"] = "auto"
     """`sgd`: momentum .9, all weights decay; `auto`: sgd for simsiam, as in its paper, adamw for the others."""
-    lr: Auto | Annotated[float, Field(gt=0)] = "auto"
-    weight_decay: Auto | Annotated[float, Field(ge=0)] = "auto"
     collapse: Literal["stop", "warn"] = "stop"
     """After three epochs in which all pictures get the same features: end the training with advice, or only warn."""
     snapshot: Literal["last", "probe"] = "last"

@@ -339,9 +339,10 @@ class Workspace:
         pretexts = []
         for stage in config.pretext:
             own = options_class(stage.kind).optimiser if stage.optimiser == "auto" else stage.optimiser
-            lr, weight_decay = stage.rates(own)
+            backbone = only if stage.backbone == "auto" else stage.backbone
+            lr, weight_decay = stage.rates(own, config.backbones[backbone].kind)
             resolved = {
-                "backbone": only if stage.backbone == "auto" else stage.backbone,
+                "backbone": backbone,
                 "scope": self._scope(stage.name, stage.scope),
                 "optimiser": own,
                 "lr": lr,
@@ -357,9 +358,10 @@ class Workspace:
                 raise UserError(
                     f"tasks.{name}.folds: expected folds of the plan 0..{self.plan.n - 1}, received {folds}"
                 )
-            update: dict[str, Any] = {"backbone": only if wanted == "auto" else wanted, "folds": folds}
+            backbone = only if wanted == "auto" else wanted
+            update: dict[str, Any] = {"backbone": backbone, "folds": folds}
             if not task.frozen:
-                lr, weight_decay = task.rates()
+                lr, weight_decay = task.rates(kind=config.backbones[backbone].kind)
                 update |= {"lr": lr, "weight_decay": weight_decay}
                 update["augment"] = task.augment.model_copy(update={"mix": resolve_mix(task)})
             tasks[name] = task.model_copy(update=update)

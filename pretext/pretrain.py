@@ -250,11 +250,11 @@ def begin(work: PretrainWork) -> Training:
     backbone = method.backbone
     own = {id(parameter) for parameter in backbone.parameters()}
     head = [parameter for parameter in method.parameters() if id(parameter) not in own]
-    fit_options = FitOptions.of(options)
+    fit_options = FitOptions.of(options, kind=work.backbone.kind)
     groups = parameter_groups(
         backbone.stages(),
         head,
-        weight_decay=options.rates(fit_options.optimiser)[1],
+        weight_decay=options.rates(fit_options.optimiser, work.backbone.kind)[1],
         decay_all=fit_options.optimiser == "sgd",
         steady=method.steady() if hasattr(method, "steady") else (),
     )

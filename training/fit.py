@@ -68,12 +68,12 @@ class FitOptions:
     optimiser: Optimiser = "adamw"
 
     @classmethod
-    def of(cls, options: Optimisation, ema: float = 0.0) -> "FitOptions":
-        """From the part of the config that every trained stage has."""
+    def of(cls, options: Optimisation, ema: float = 0.0, kind: str = "timm") -> "FitOptions":
+        """From the part of the config that every trained stage has; `kind` is that of the backbone."""
         own = options.optimiser if isinstance(options, Pretext) else "adamw"
         if own == "auto":
             raise ValueError("optimiser: expected a resolved config, received 'auto'; make a Workspace first")
-        schedule = Schedule(options.rates(own)[0], options.warmup, options.schedule, options.restarts)
+        schedule = Schedule(options.rates(own, kind)[0], options.warmup, options.schedule, options.restarts)
         return cls(options.epochs, options.batch, schedule, options.clip, ema, options.accumulate, own)
 
 

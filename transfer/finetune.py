@@ -191,10 +191,10 @@ def begin(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> Tra
     groups = parameter_groups(
         network.backbone.stages(),
         network.heads.parameters(),
-        weight_decay=shared.rates()[1],
+        weight_decay=shared.rates(kind=work.backbone.kind)[1],
         layer_decay=shared.layer_decay,
     )
-    options = FitOptions.of(shared, work.transfer.ema)
+    options = FitOptions.of(shared, work.transfer.ema, work.backbone.kind)
     return Training(
         network, groups, options, work.machine, work.seed, ("finetune", work.network, work.fold, number)
     )

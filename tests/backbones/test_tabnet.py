@@ -99,6 +99,16 @@ def test_it_learns_which_column_decides():
     assert network.importance(x).mean(0).argmax() == 2
 
 
+def test_after_a_few_dozen_batches_evaluation_knows_the_statistics_of_training():
+    """With pytorch-tabnet's momentum of .02 a fifth of their start is left."""
+    net, x = tabnet(virtual_batch=64), rows(64)
+    for _ in range(80):
+        net.train()(x)
+    training = net(x)
+    net.eval()
+    assert (net(x) - training).abs().mean() < 0.1 * training.abs().mean()
+
+
 def test_an_unknown_group_scale_is_refused():
     with pytest.raises(ValueError, match="group_scale: expected none or mean, received 'sum'"):
         tabnet(group_scale="sum")
