@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ..backbones import load_backbone, refuse_not_finite, save_backbone
+from ..backbones import load_backbone, read_seen, refuse_not_finite, save_backbone
 from ..backbones.checkpoint import weights_file
 from ..configs.errors import ConfigError, UserError, closest
 from ..configs.masked import MaskedOptions
@@ -261,7 +261,7 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         own = card.get("estimator")
         new: Any = cls(card["kind"], options=card["options"], device=device)
         new.schema_, new.backbone_, new.method_ = TableSchema.load(path), backbone.eval(), None
-        new.seen_ids_ = pd.read_parquet(path / "seen.parquet")["id"].tolist()
+        new.seen_ids_ = sorted(read_seen(path))
         if own is None:
             names = list(new.schema_.names)
             new.n_features_in_ = len(names)
@@ -272,7 +272,11 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         new.column_skill_, new.history_ = own["skill"], own["history"]
         if own["names"] is not None:
             new.feature_names_in_ = np.array(own["names"], dtype=object)
-        method = MaskedTable(backbone, _masked(card["pretext"]["options"])).eval()
+        if not (path / METHOD).is_file():
+            raise ValueError(
+                f"folder: expected {METHOD} beside the card of an estimator, received {path}; copy it too"
+            )
+        method = MaskedTable(backbone, checked(MaskedOptions, card["pretext"]["options"])).eval()
         state = load_file(path / METHOD)
         refuse_not_finite(path / METHOD, method, state)
         method.load_state_dict(state | {f"backbone.{k}": v for k, v in backbone.state_dict().items()})
@@ -377,7 +381,3 @@ def tell(record: Record, every: int) -> None:
     if every and record.epoch % every == 0:
         scalars = "  ".join(f"{name} {value:.4f}" for name, value in record.scalars.items())
         print(f"epoch {record.epoch}/{record.epochs}  {scalars}")
-
-
-def _masked(options: Mapping[str, Any]) -> MaskedOptions:
-    return checked(MaskedOptions, options)

@@ -304,6 +304,14 @@ def test_a_decoder_that_is_not_finite_is_refused(fitted, tmp_path: Path):
         MaskedTablePretrainer.load(tmp_path, "cpu")
 
 
+def test_a_folder_that_was_copied_in_part_is_refused(fitted, tmp_path: Path):
+    for name in (METHOD, "seen.parquet", "table.json", "backbone.json", "backbone.safetensors"):
+        fitted.save(tmp_path)
+        (tmp_path / name).unlink()
+        with pytest.raises(ValueError, match=rf"{name}.*received"):
+            MaskedTablePretrainer.load(tmp_path, "cpu")
+
+
 def test_a_backbone_of_images_is_refused(tmp_path: Path):
     images = build_backbone(Backbone(name="resnet10t"), 3, 32)
     save_backbone(images, tmp_path, {}, [])
