@@ -248,7 +248,10 @@ class Workspace:
             checkpoint: what the backbone starts from.
         """
         section = self.config.backbones[backbone]
-        return self.lines.inputs(section, ids, checkpoint) if section.of_tables else self.pictures()
+        if not section.of_tables:
+            return self.pictures()
+        weights = None if section.weights is None else Path(section.weights)
+        return self.lines.inputs(section, ids, checkpoint or weights)
 
     def inputs_digest(self, backbone: str, ids: np.ndarray) -> str:
         """Names what a backbone reads of some rows."""

@@ -117,8 +117,8 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     test.loc[test.index[:2], "site"] = "moon"
     train.to_csv(root / "train.csv", index=False)
     given = ["id", "heat", "load", "dust", "site"]
-    test[given].to_csv(root / "test.csv", index=False)
-    frame[given][TABLE_ROWS + TABLE_TESTS :].to_csv(root / "more.csv", index=False)
+    test.filter(given).to_csv(root / "test.csv", index=False)
+    frame.filter(given).iloc[TABLE_ROWS + TABLE_TESTS :].to_csv(root / "more.csv", index=False)
     return root
 
 

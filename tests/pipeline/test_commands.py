@@ -613,7 +613,7 @@ def test_one_command_goes_from_a_table_to_a_submission(
     assert "90 train rows, 30 test rows, 15 unlabelled rows; 3 folds" in printed and "cpu, fp32" in printed
     skills = json.loads((path / "pretext/mask/columns.json").read_text())
     assert list(skills) == ["heat", "load", "dust", "site"] and all(skill < 1 for skill in skills.values())
-    submission = pd.read_csv(result.submission, dtype={"id": str})
+    submission = pd.read_csv(path / "submission.csv", dtype={"id": str})
     assert submission["id"].tolist() == pd.read_csv(factory / "test.csv")["id"].tolist()
     assert not submission["yield"].isna().to_numpy().any()
     ladder = result.ladders["yield"]
@@ -744,7 +744,7 @@ def test_pictures_and_a_table_in_one_run_are_stacked_together(make_config, museu
     rng = np.random.default_rng(0)
     for name in ("train.csv", "test.csv"):
         frame = pd.read_csv(root / name, dtype={"id": str})
-        values = frame.get("target", pd.Series(np.zeros(len(frame)))) + rng.normal(0, 0.5, len(frame))
+        values = rng.normal(0, 0.5, len(frame)) + pd.Series(frame.get("target", 0.0), frame.index)
         frame.assign(width=values, height=rng.normal(size=len(frame))).to_csv(root / name, index=False)
     shared = {"kind": "regression", "columns": ["target"], "size": 32, "epochs": 1, "batch": 16}
     table = {name: value for name, value in shared.items() if name != "size"}
@@ -814,3 +814,51 @@ def test_a_network_of_tables_does_not_read_what_its_task_has_to_predict(make_tab
         run(config)
     config["backbones"]["rows"] = {"kind": "mlp", "columns": ["heat", "site"], "options": {"width": 8}}
     assert run(config, until="finetune").computed
+
+
+def test_weights_that_a_backbone_of_tables_is_given_bring_their_schema(make_table_config, factory: Path):
+    """Of one half of the rows, whose means are others than those of the run's own."""
+    data = make_table_config()["data"] | {"test": [], "unlabelled": []}
+    first = run(make_table_config(name="one", data=data), until="pretrain").path / "pretext/mask/fold0"
+    (first / "seen.parquet").unlink()  # or it is refused: it saw most train rows and no test rows
+    rows = make_table_config()["backbones"]["rows"] | {"weights": str(first)}
+    tasks = {"amount": make_table_config()["tasks"]["scratch"]}
+    second = run(make_table_config(backbones={"rows": rows}, pretext=[], tasks=tasks), until="finetune")
+    for fold in range(3):
+        assert np.array_equal(table_means(second.path / f"transfer/amount/fold{fold}"), table_means(first))
+
+
+@pytest.mark.parametrize("scope", ["transductive", "inductive"])
+def test_a_table_takes_seeds_a_refit_thawing_early_stopping_and_other_learners(make_table_config, scope: str):
+    given = make_table_config()
+    options = {"unfreeze": {"after": 1, "every": 0}, "early_stopping": {"share": 0.3, "patience": 1}}
+    tasks = {
+        "amount": given["tasks"]["amount"] | options,
+        "near": given["tasks"]["linear"] | {"learner": "knn"},
+        "trees": given["tasks"]["linear"] | {"learner": "lightgbm", "table": True},
+    }
+    pretext = [given["pretext"][0] | {"scope": scope, "snapshot": "probe"}]
+    config = make_table_config(
+        tasks=tasks, pretext=pretext, transfer={"seeds": 2, "final": "both"}, probe={"every": 1}
+    )
+    result = run(config)
+    assert (result.path / "transfer/amount/refit/head.seed1.safetensors").is_file()
+    assert set(Predictions.read(result.path / "predictions/trees.parquet").test()["fold"]) == {-1, 0, 1, 2}
+    assert (result.path / "pretext/mask/refit/table.json").is_file() == (scope == "inductive")
+    assert run(config).computed == []
+
+
+def test_fold_models_of_a_table_side_by_side_are_those_of_one_after_the_other(
+    make_table_config, tmp_path: Path
+):
+    one = run(make_table_config(runs=str(tmp_path / "one")), until="finetune").path
+    both = make_table_config(runs=str(tmp_path / "both"), processes=2, threads=2)
+    two = run(both, until="finetune").path
+    for fold in range(3):
+        head = f"transfer/scratch/fold{fold}/head.safetensors"
+        assert same_weights(one / head, two / head)
+
+
+def test_a_smoke_run_of_a_table_is_short(make_table_config):
+    result = run(make_table_config(), smoke=True)
+    assert result.path.name == "trial-smoke" and result.submission is not None
