@@ -113,7 +113,7 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     frame["grade"] = np.where(frame["yield"] > frame["yield"].median(), "good", "poor")
-    train, test = frame[:TABLE_ROWS], frame[TABLE_ROWS : TABLE_ROWS + TABLE_TESTS].copy()
+    train, test = frame.iloc[:TABLE_ROWS], frame.iloc[TABLE_ROWS : TABLE_ROWS + TABLE_TESTS].copy()
     test.loc[test.index[:2], "site"] = "moon"
     train.to_csv(root / "train.csv", index=False)
     given = ["id", "heat", "load", "dust", "site"]
