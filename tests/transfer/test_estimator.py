@@ -83,10 +83,25 @@ def fitted(estimator, rows: int = 60):
 LEARNING = [classifier(epochs=8), regressor(epochs=20, lr=0.05, batch=16)]
 
 
+ROUNDED = {
+    "check_methods_subset_invariance": "float32: the last digit of a product of matrices depends on their shape, and "
+    "the check compares to 1e-7; see test_a_row_is_predicted_alike_whatever_stands_beside_it"
+}
+
+
 @pytest.mark.slow
-@parametrize_with_checks(LEARNING)
+@parametrize_with_checks(LEARNING, expected_failed_checks=lambda estimator: ROUNDED)
 def test_scikit_learn_finds_nothing_amiss(estimator, check):
     check(estimator)
+
+
+@both(epochs=8)
+def test_a_row_is_predicted_alike_whatever_stands_beside_it(estimator):
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    fitted = estimator.fit(rows, (rows[:, 0] > 0).astype(int))
+    says = fitted.predict_proba if isinstance(estimator, TabNetClassifier) else fitted.predict
+    alone = np.concatenate([says(rows[i : i + 1]) for i in range(len(rows))])
+    np.testing.assert_allclose(alone, says(rows), rtol=1e-4, atol=1e-5)
 
 
 @both(epochs=1)
