@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 import torch
 from jigstack.backbones import TimmBackbone
+from jigstack.configs.data import Decode
 from jigstack.configs.heads import Affine, Blur, ColourJitter, Erase, GridShuffle, HeadAugment, Mix
 from jigstack.configs.pretext import JigsawOptions
-from jigstack.configs.schema import Decode
 from jigstack.datasets.images import ImageStore, build_store
 from jigstack.datasets.pictures import Pictures
 from jigstack.datasets.targets import OnehotTarget, RegressionTarget

@@ -34,7 +34,8 @@ import numpy as np
 import torch
 import torchvision
 from jigstack.configs import load_config
-from jigstack.configs.schema import Backbone, Decode, Pretext
+from jigstack.configs.data import Decode
+from jigstack.configs.schema import Backbone, Pretext
 from jigstack.datasets.files import read_json, write_json
 from jigstack.datasets.images import build_store
 from jigstack.datasets.pictures import Pictures

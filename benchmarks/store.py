@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jigstack.configs.schema import Decode
+from jigstack.configs.data import Decode
 from jigstack.datasets.files import write_json
 from jigstack.datasets.images import build_store
 from PIL import Image

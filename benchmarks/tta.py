@@ -30,8 +30,8 @@ import timm
 import torch
 import ttach
 from jigstack.backbones import TimmBackbone, batch_norms, load_weights
+from jigstack.configs.data import Decode
 from jigstack.configs.pretext import JigsawOptions
-from jigstack.configs.schema import Decode
 from jigstack.datasets.images import ImageStore, build_store
 from jigstack.datasets.pictures import Pictures
 from jigstack.pretext.jigsaw import Jigsaw

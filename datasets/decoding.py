@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..configs.schema import Decode
+from ..configs.data import Decode
 from .windows import WIDE_MODES, WindowMissing, is_array, read_array, to_bytes
 
 DAMAGE = (

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from sklearn.model_selection import GroupShuffleSplit
 
 from .._version import __version__
-from ..configs.schema import Folds
+from ..configs.data import Folds
 from .files import atomic, digest
 from .findings import name_some
 from .splitting import group_names, natural_order, own_folds, split_rows, strata_names

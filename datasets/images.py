@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from PIL import __version__ as pillow_version
 
-from ..configs.schema import Decode
+from ..configs.data import Decode
 from .decoding import decode_image
 from .files import atomic, content_digests, digest, read_json, remove_stale, write_json
 from .findings import did_you_mean, name_some

@@ -16,7 +16,7 @@ from sklearn.model_selection import (
     StratifiedShuffleSplit,
 )
 
-from ..configs.schema import Folds
+from ..configs.data import Folds
 from .findings import name_some
 
 _MISSING = "(missing)"

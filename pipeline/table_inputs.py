@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..configs.data import Data
 from ..configs.errors import UserError, closest
-from ..configs.schema import Backbone, Data
+from ..configs.schema import Backbone
 from ..datasets.files import digest
 from ..datasets.table_rows import TableRows
 from ..datasets.table_schema import TableSchema

@@ -3,20 +3,16 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from string import Formatter
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..configs.data import Data
 from ..configs.errors import UserError, closest
-from ..configs.heads import HeadAugment
 from ..configs.references import backbones_of
-from ..configs.registry import options_class
-from ..configs.schema import Config, Data, Task
+from ..configs.schema import Config, Task
 from ..datasets.files import content_digests, digest
 from ..datasets.folds import FoldPlan, make_plan
 from ..datasets.images import ImageStore, build_store, unlabelled_images
@@ -26,8 +22,7 @@ from ..datasets.tables import TABLE_SUFFIXES, Table, read_table
 from ..datasets.targets import code_target
 from ..stacking import TableColumns
 from ..training.device import Machine, resolve_machine
-from ..training.mix import resolve_mix
-from ..training.views import resolve_views
+from .resolving import resolve
 from .smoke import SMOKE_ROWS, smoke_config, some_rows, unlisted
 from .table_inputs import TableInputs, read_unlabelled
 
@@ -112,7 +107,7 @@ class Workspace:
         self.files: PictureFiles = located.joined(extra_ids, extra_paths)
         self.unlabelled = self._unlabelled(data)
         self.plan = self._plan(config)
-        self.config = self._resolve(config)
+        self.config = resolve(config, self.train, self.test, self.plan, self.machine)
         self.targets = {
             name: code_target(name, task, self._columns(name, task), self.config.seed)
             for name, task in self.config.tasks.items()
@@ -333,109 +328,3 @@ class Workspace:
             for key in ("group", "stratify", "column")
         }
         return make_plan(self.train.ids, folds, config.seed, **columns)
-
-    def _resolve(self, config: Config) -> Config:
-        """Replace every `auto` by what it means for these data on this machine."""
-        only = next(iter(config.backbones))
-        by_name = {stage.name: stage for stage in config.pretext}
-        all_folds = list(range(self.plan.n))
-        pretexts = []
-        for stage in config.pretext:
-            own = options_class(stage.kind).optimiser if stage.optimiser == "auto" else stage.optimiser
-            backbone = only if stage.backbone == "auto" else stage.backbone
-            lr, weight_decay = stage.rates(own, config.backbones[backbone].kind)
-            resolved = {
-                "backbone": backbone,
-                "scope": self._scope(stage.name, stage.scope),
-                "optimiser": own,
-                "lr": lr,
-                "weight_decay": weight_decay,
-            }
-            pretexts.append(stage.model_copy(update=resolved))
-        tasks = {}
-        for name, task in config.tasks.items():
-            follows = by_name[task.init].backbone if task.init in by_name else "auto"
-            wanted = follows if task.backbone == "auto" else task.backbone
-            folds = all_folds if task.folds == "auto" else sorted(set(task.folds))
-            if any(fold >= self.plan.n for fold in folds):
-                raise UserError(
-                    f"tasks.{name}.folds: expected folds of the plan 0..{self.plan.n - 1}, received {folds}"
-                )
-            backbone = only if wanted == "auto" else wanted
-            update: dict[str, Any] = {"backbone": backbone, "folds": folds}
-            if not task.frozen:
-                lr, weight_decay = task.rates(kind=config.backbones[backbone].kind)
-                update |= {"lr": lr, "weight_decay": weight_decay}
-                update["augment"] = task.augment.model_copy(update={"mix": resolve_mix(task)})
-            tasks[name] = task.model_copy(update=update)
-        joint = self.machine.kind == "cpu" if config.transfer.joint == "auto" else config.transfer.joint
-        pictured = [task for task in tasks.values() if not config.backbones[task.backbone].of_tables]
-        trained = [task.augment for task in pictured if not task.frozen]
-        # Where no network is trained, frozen features are those of a picture and its mirror image.
-        frozen = [HeadAugment()] if pictured and not trained else []
-        views = resolve_views(config.features.views, trained + frozen) if pictured else ["identity"]
-        return config.model_copy(
-            update={
-                "data": config.data.model_copy(update={"columns": self._table_columns(config)}),
-                "device": self.machine.device,
-                "precision": self.machine.precision,
-                "channels_last": self.machine.channels_last,
-                "threads": self.machine.threads,
-                "pretext": pretexts,
-                "tasks": tasks,
-                "transfer": config.transfer.model_copy(update={"joint": joint}),
-                "features": config.features.model_copy(update={"views": views}),
-            }
-        )
-
-    def _table_columns(self, config: Config) -> list[str]:
-        """The columns that stacks of the table learn from, by name."""
-        train, test = self.train, self.test if config.data.test else self.train
-        learned = {
-            column: f"stack.{name}.target" for name, stack in config.stack.items() for column in stack.columns
-        }
-        if config.data.columns == "auto":
-            folds = (config.folds.group, config.folds.stratify, config.folds.column)
-            paths = [field for _, field, _, _ in Formatter().parse(config.data.images or "")] + [
-                config.data.images
-            ]
-            known = {*learned, *folds, *paths} | {
-                column for task in config.tasks.values() for column in task.columns
-            }
-            return [column for column in train.frame if column in test.frame and column not in known]
-        wanted: list[str] = []
-        for pattern in config.data.columns:
-            found = [column for column in train.frame if fnmatchcase(column, pattern)]
-            if not found:
-                near = closest(pattern, train.frame.columns)
-                raise UserError(
-                    f"data.columns: expected columns of the train table, or patterns of them, received {pattern!r}"
-                    + (f"; did you mean {near!r}?" if near else "")
-                )
-            for column in found:
-                if column in learned:
-                    raise UserError(
-                        f"data.columns: expected columns that are known for new rows, received {column!r} "
-                        f"(by {pattern!r}), which is {learned[column]}: level 2 would read what it has to predict"
-                    )
-                if column not in test.frame:
-                    raise UserError(
-                        f"data.columns: expected columns that train and test share, received {column!r} "
-                        f"(by {pattern!r}), which the test table lacks"
-                    )
-            wanted += found
-        return list(dict.fromkeys(wanted))
-
-    def _scope(self, name: str, scope: str) -> str:
-        has_test = len(self.test) > 0
-        if scope == "auto":
-            return "transductive" if has_test else "inductive"
-        if scope == "transductive" and not has_test:
-            raise UserError(
-                f"pretext.{name}.scope: expected test rows for scope: transductive, received none; without them the "
-                f"validation rows would be "
-                "seen in pretraining but the rows to predict would not, and every score would flatter. Use scope: "
-                "inductive (one "
-                "pretraining a fold), or scope: asymmetric to do it all the same and see it printed beside every score"
-            )
-        return scope

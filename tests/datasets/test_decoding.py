@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jigstack.configs.schema import Decode
+from jigstack.configs.data import Decode
 from jigstack.datasets.decoding import decode_image
 from jigstack.datasets.windows import WindowMissing
 from PIL import Image, ImageOps

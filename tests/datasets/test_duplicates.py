@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jigstack.configs.schema import Decode, Folds
+from jigstack.configs.data import Decode, Folds
 from jigstack.datasets.duplicates import Prints, check_near_duplicates, count_sets, near_pairs, thumbnails_of
 from jigstack.datasets.folds import make_plan
 from jigstack.datasets.images import build_store

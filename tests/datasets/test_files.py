@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jigstack.configs.schema import Decode
+from jigstack.configs.data import Decode
 from jigstack.datasets.files import atomic, content_digests, digest, read_json, remove_stale, write_json
 
 

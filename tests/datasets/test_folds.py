@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jigstack.configs.schema import Folds
+from jigstack.configs.data import Folds
 from jigstack.datasets import splitting
 from jigstack.datasets.folds import FoldPlan, make_plan
 from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold

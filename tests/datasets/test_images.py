@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from jigstack.configs.schema import Decode
+from jigstack.configs.data import Decode
 from jigstack.datasets import images as module
 from jigstack.datasets.images import (
     ImageStore,
@@ -179,7 +179,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path):
 def test_a_killed_build_leaves_only_what_the_next_build_removes(tmp_path: Path):
     ids, paths = _photos(tmp_path / "photos")
     program = (
-        "import os, sys\nfrom jigstack.configs.schema import Decode\n"
+        "import os, sys\nfrom jigstack.configs.data import Decode\n"
         "from jigstack.datasets.images import build_store\n"
         "ids, paths = eval(sys.argv[1])\n"
         "kill = lambda done, n: done == 3 and os._exit(9)\n"

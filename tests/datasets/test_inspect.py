@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from jigstack.configs.schema import Decode, Folds
+from jigstack.configs.data import Decode, Folds
 from jigstack.datasets.findings import Finding
 from jigstack.datasets.folds import make_plan
 from jigstack.datasets.images import build_store

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from jigstack.configs.schema import Decode, Folds
+from jigstack.configs.data import Decode, Folds
 from jigstack.datasets.folds import FoldPlan, make_plan
 from jigstack.datasets.images import build_store
 from jigstack.datasets.metadata import check_metadata, read_metadata

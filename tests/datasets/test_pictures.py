@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jigstack.configs.schema import Decode
+from jigstack.configs.data import Decode
 from jigstack.datasets.files import content_digests, digest
 from jigstack.datasets.images import build_store, locate_images, unlabelled_images
 from jigstack.datasets.pictures import PictureFiles, Pictures, locate_pictures

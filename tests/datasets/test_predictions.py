@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from jigstack.configs.schema import Folds
+from jigstack.configs.data import Folds
 from jigstack.datasets.folds import make_plan
 from jigstack.datasets.predictions import Predictions, same_plan
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jigstack.configs.schema import Decode
+from jigstack.configs.data import Decode
 from jigstack.datasets.windows import read_array, suggest_window, to_bytes
 from PIL import Image
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from jigstack.configs.data import Data
 from jigstack.configs.errors import UserError
-from jigstack.configs.schema import Backbone, Data
+from jigstack.configs.schema import Backbone
 from jigstack.datasets.table_rows import TableRows
 from jigstack.datasets.tables import Table
 from jigstack.pipeline.table_inputs import TableInputs, read_unlabelled

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from jigstack.configs import load_config
 from jigstack.configs.errors import UserError
-from jigstack.configs.rates import ADAMW
 from jigstack.datasets.files import content_digests, digest, read_json
 from jigstack.datasets.predictions import Predictions
 from jigstack.datasets.tables import check_tables
@@ -234,28 +233,6 @@ def config(clinic: Path, **data: object) -> dict:
             "ill": {"target": "ill", "metric": "auc", "table": True},
         },
     }
-
-
-def test_rates_that_are_not_given_follow_the_backbone(clinic: Path):
-    plain = {"kind": "regression", "columns": ["cost"], "backbone": "steps"}
-    changes = {
-        "backbones": {"steps": {"kind": "tabnet"}, "layers": {"kind": "mlp"}},
-        "pretext": [
-            {"name": "mask", "kind": "masked", "backbone": "steps"},
-            {"name": "wide", "kind": "masked", "backbone": "layers"},
-        ],
-        "tasks": {
-            "first": {**plain},
-            "follows": {"kind": "regression", "columns": ["cost"], "init": "wide"},
-            "given": {**plain, "lr": 3e-4},
-            "linear": {**plain, "learner": "ridge"},
-        },
-    }
-    resolved = Workspace(load_config(config(clinic) | changes)).config
-    tabnet, mlp = ADAMW["tabnet"], ADAMW["mlp"]
-    assert [(stage.lr, stage.weight_decay) for stage in resolved.pretext] == [tabnet, mlp]
-    tasks = {name: (task.lr, task.weight_decay) for name, task in resolved.tasks.items() if not task.frozen}
-    assert tasks == {"first": tabnet, "follows": mlp, "given": (3e-4, tabnet[1])}
 
 
 def test_tables_without_pictures_go_to_a_submission(clinic: Path, capsys: pytest.CaptureFixture):

@@ -13,9 +13,10 @@ from jigstack.backbones import load_backbone
 from jigstack.backbones.table_backbone import TableBackbone
 from jigstack.backbones.table_build import build_table_backbone
 from jigstack.configs import registry
+from jigstack.configs.data import Decode, Folds
 from jigstack.configs.masked import MaskedOptions
 from jigstack.configs.pretext import JigsawOptions
-from jigstack.configs.schema import Backbone, Decode, Folds, Pretext, Probe, Task
+from jigstack.configs.schema import Backbone, Pretext, Probe, Task
 from jigstack.datasets.files import read_json
 from jigstack.datasets.folds import make_plan
 from jigstack.datasets.images import build_store

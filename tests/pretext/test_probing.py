@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from jigstack.backbones import TimmBackbone
-from jigstack.configs.schema import Decode, Folds, Probe, Task
+from jigstack.configs.data import Decode, Folds
+from jigstack.configs.schema import Probe, Task
 from jigstack.datasets.folds import FoldPlan, make_plan
 from jigstack.datasets.images import build_store
 from jigstack.datasets.pictures import Pictures

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
-from jigstack.configs.schema import Folds, Stack
+from jigstack.configs.data import Folds
+from jigstack.configs.schema import Stack
 from jigstack.datasets.files import read_json
 from jigstack.datasets.folds import FoldPlan, make_plan
 from jigstack.datasets.predictions import Predictions

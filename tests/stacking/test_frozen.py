@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from jigstack.configs.schema import Folds, Task
+from jigstack.configs.data import Folds
+from jigstack.configs.schema import Task
 from jigstack.datasets.folds import FoldPlan, make_plan
 from jigstack.datasets.predictions import REFIT, Predictions
 from jigstack.datasets.targets import code_target

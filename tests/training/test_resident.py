@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from jigstack.configs.schema import Decode
+from jigstack.configs.data import Decode
 from jigstack.datasets.images import ImageStore, build_store
 from jigstack.training import resident as module
 from jigstack.training.device import Machine

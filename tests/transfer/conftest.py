@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from jigstack.configs.data import Decode, Folds
 from jigstack.configs.heads import HeadAugment
-from jigstack.configs.schema import Backbone, Decode, EarlyStopping, Folds, Task, Transfer
+from jigstack.configs.schema import Backbone, EarlyStopping, Task, Transfer
 from jigstack.datasets.folds import make_plan
 from jigstack.datasets.images import build_store
 from jigstack.datasets.pictures import PictureFiles, Pictures

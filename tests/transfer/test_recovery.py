@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from jigstack.configs.schema import Folds, Task
+from jigstack.configs.data import Folds
+from jigstack.configs.schema import Task
 from jigstack.datasets.folds import FoldPlan, make_plan
 from jigstack.datasets.predictions import Predictions
 from jigstack.datasets.tags import Word2vecTarget
