@@ -1,5 +1,6 @@
 """What predicted cells of a table cost, in one unit for all columns: 1 is knowing the column's distribution only."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -8,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets.table_column import FIRST_LEVEL, TableColumn
+
+SMALLEST = 1e-12
+"""A level's share that is taken for 0."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,10 @@ class CellLoss(nn.Module):
             "level_places": torch.arange(self.levels) - starts[column],
             # Of a column without entropy every cell is left out, whatever its weight.
             "_weights": torch.where(entropies > 0, 1 / entropies, 0.0).to(torch.get_default_dtype()),
+            "_log_shares": torch.tensor(
+                [math.log(max(share, SMALLEST)) for each in categories for share in each.shares],
+                dtype=torch.get_default_dtype(),
+            ),
         }
         for name, value in buffers.items():
             self.register_buffer(name, value, persistent=False)  # the columns of the card tell them all
@@ -136,6 +144,20 @@ class CellLoss(nn.Module):
         nats = self.surprise(levels, place)
         costs = (nats * weights).where(counted_levels, 0)
         return CellLosses(errors, costs, counted_numbers, counted_levels)
+
+    def by_chance(self, values: Tensor, masked: Tensor) -> CellLosses:
+        """What the same cells cost who knows the columns' distributions only: the means, and `shares`.
+
+        Args:
+            values: (B, D), as `TableColumn` says, float32 at least.
+            masked: (B, D) bool, the cells that were hidden.
+
+        Returns:
+            The loss of each cell.
+        """
+        means = values.new_zeros(len(values), len(self.numbers))
+        shares = self.get_buffer("_log_shares").to(values.dtype).expand(len(values), -1)
+        return self(means, shares, values, masked)
 
     def places(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """(B, Dc) long: the place of each category's level, 0 where it has none; and (B, Dc) bool: whether it has."""

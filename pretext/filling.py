@@ -109,29 +109,31 @@ def column_skill(
 ) -> dict[str, float]:
     """How well each column is predicted from the others.
 
+    The losses are compared with those of the columns' means and shares on the same cells. The variance of the rows that
+    the schema was fitted on would not do: of a column in which one row in a thousand is huge, it calls any guess for
+    the other rows nearly perfect.
+
     Args:
         method: a trained pretext.
         batches: (B, D) each, as `TableColumn` says, on the method's device: rows that were not trained on.
         generator: of the hidden cells; the same one gives the same figures.
 
     Returns:
-        column -> 1 - its mean loss: R² of a number (with the variance of the rows that the schema was fitted on), the
-        share of a category's entropy that is explained; 0 for its mean or shares, below 0 for worse. Columns of which
-        no known cell was hidden are not in it.
+        column -> 1 - its loss over that of its mean or shares: R² of a number, the explained share of a category's
+        entropy; 0 for its mean or shares, below 0 for worse. Columns of which no known cell was hidden are not in it,
+        nor those of which all hidden cells hold the mean.
     """
     cells = method.cells
     order = [*cells.numbers.tolist(), *cells.categories.tolist()]
-    sums = torch.zeros(len(order), dtype=torch.float64)
-    counts = torch.zeros(len(order), dtype=torch.float64)
+    losses, by_chance = torch.zeros(2, len(order), dtype=torch.float64)
     for batch in batches:
         views = method.views(batch, generator)
-        compared = method.compare(predicted(method, views), views)
-        sums += torch.cat([compared.numbers, compared.levels], 1).double().sum(0).cpu()
-        counts += torch.cat([compared.counted_numbers, compared.counted_levels], 1).sum(0).cpu()
-    names = [method.backbone.columns[j].name for j in order]
-    skills = {
-        name: 1 - float(loss / count)
-        for name, loss, count in zip(names, sums, counts, strict=True)
-        if count > 0
+        for sums, compared in (
+            (losses, method.compare(predicted(method, views), views)),
+            (by_chance, cells.by_chance(views["values"], views["masked"])),
+        ):
+            sums += torch.cat([compared.numbers, compared.levels], 1).double().sum(0).cpu()
+    skill = {
+        order[k]: 1 - float(losses[k] / by_chance[k]) for k in range(len(order)) if float(by_chance[k]) > 0
     }
-    return {column.name: skills[column.name] for column in method.backbone.columns if column.name in skills}
+    return {column.name: skill[j] for j, column in enumerate(method.backbone.columns) if j in skill}

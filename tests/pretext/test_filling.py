@@ -103,15 +103,42 @@ def test_skill_is_that_of_all_batches_together_by_the_name_of_the_column(method:
     assert list(skill) == ["c", "n", "m"]  # a category without levels is never asked for
     assert min(skill.values()) > 0.5
 
-    generator, sums, counts = draws(), 0.0, 0
+    generator, sums, by_chance = draws(), 0.0, 0.0
     for batch in values.split(40):
         views = method.views(batch, generator)
         with torch.no_grad():
             guess = method.eval()(views)["numbers"][:, 1]
         masked = views["masked"][:, 3]
         sums += float((guess - batch[:, 3])[masked].square().sum())
-        counts += int(masked.sum())
-    assert skill["m"] == pytest.approx(1 - sums / counts, abs=1e-5)
+        by_chance += float(batch[:, 3][masked].square().sum())
+    assert skill["m"] == pytest.approx(1 - sums / by_chance, abs=1e-5)
+
+
+def test_a_column_of_rare_huge_values_has_no_skill_where_the_others_do_not_tell_it(method: MaskedTable):
+    """Held-out rows without a huge value are no sign of skill; against the variance of all rows they would be."""
+    values = rows(200, seed=4)
+    values[:, 3] = -0.05  # what is left of 1 value of 20 among 399 zeros, standardised
+    skill = column_skill(method, [values], draws())
+    assert skill["m"] < 0 < skill["c"]
+
+
+def test_the_distribution_alone_has_no_skill(method: MaskedTable):
+    class Chance:
+        training = False
+        backbone, cells, views = method.backbone, method.cells, method.views
+
+        def train(self, mode: bool = True) -> object: ...
+
+        def __call__(self, views: Any) -> dict[str, Tensor]:
+            return {
+                "numbers": torch.zeros(len(views["values"]), 2),
+                "levels": torch.zeros(1, 2).expand(len(views["values"]), 2),
+            }
+
+        compare = method.compare
+
+    skill = column_skill(Chance(), [rows(300, seed=5)], draws())
+    assert skill == pytest.approx({"c": 0, "n": 0, "m": 0}, abs=1e-6)
 
 
 def test_columns_that_are_never_known_have_no_skill(method: MaskedTable):
