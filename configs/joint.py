@@ -10,6 +10,8 @@ Area = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=4, le=65_536)]
 SHARP_UP_TO = 64
 """Pixels along a side up to which `blur: auto` blurs nothing, as CIFAR's recipes do."""
+SMALL = 64
+"""Pixels along a side up to which a projection has two layers."""
 
 
 def _not_falling(value: tuple[float, float]) -> tuple[float, float]:
@@ -54,22 +56,33 @@ class ViewAugment(Options):
         return self.blur
 
 
-class SimSiamOptions(Options):
-    """SimSiam: two views of an image predict each other's projection; with more views FastSiam."""
+class SiameseOptions(Options):
+    """What SimSiam has on pictures and on rows."""
 
     optimiser: ClassVar[Literal["adamw", "sgd"]] = "sgd"
 
-    views: Annotated[int, Field(ge=2, le=4)] = 2
-    """Views of each image: 2 as in the paper, to 4 (FastSiam, Pototzky et al. 2022)."""
     width: Annotated[int, Field(ge=4, le=65_536, multiple_of=4)] = 2048
     """Width of projections and predictions; the predictor's hidden layer has a quarter of it."""
-    layers: Literal["auto", 2, 3] = "auto"
-    """Layers of the projection; `auto`: 2 up to 64 pixels, 3 above."""
     statistics: Literal["view", "joint"] = "view"
     """Whether each view has its own batch statistics, as in the paper, or all views of a batch share them."""
     steady_predictor: bool = True
     """Keep the predictor's rate at its peak, as in the paper."""
+
+
+class SimSiamOptions(SiameseOptions):
+    """SimSiam: two views of an image predict each other's projection; with more views FastSiam."""
+
+    views: Annotated[int, Field(ge=2, le=4)] = 2
+    """Views of each image: 2 as in the paper, to 4 (FastSiam, Pototzky et al. 2022)."""
+    layers: Literal["auto", 2, 3] = "auto"
+    """Layers of the projection; `auto`: 2 up to 64 pixels, as for CIFAR (Chen and He 2021, appendix D), 3 above."""
     augment: ViewAugment = ViewAugment()
+
+    def layers_at(self, size: int) -> int:
+        """What `layers` means for views of `size` pixels."""
+        if self.layers == "auto":
+            return 2 if size <= SMALL else 3
+        return self.layers
 
 
 class MultiCropOptions(Options):

@@ -142,6 +142,7 @@ def _modalities(config: Config) -> Iterator[Problem]:
                 f"one of {', '.join(fitting)}, as its backbone ({backbone.kind}) reads "
                 f"{'lines of the table' if backbone.of_tables else 'pictures'}",
                 shown(pretext.kind),
+                closest(pretext.kind, fitting),
             )
 
 

@@ -31,6 +31,11 @@ PRETEXTS: dict[str, Entry] = {
     "masked": Entry(
         options="configs.masked:MaskedOptions", implementation="pretext.masked:MaskedTable", modality="table"
     ),
+    "simsiam_rows": Entry(
+        options="configs.simsiam_rows:SimSiamRowsOptions",
+        implementation="pretext.simsiam_rows:SimSiamRows",
+        modality="table",
+    ),
 }
 
 TABLE_BACKBONES: dict[str, Entry] = {

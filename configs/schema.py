@@ -105,7 +105,7 @@ class Pretext(Optimisation):
 
     name: Name
     kind: str
-    """A registered pretext: jigsaw, tiles, simsiam, dino or lejepa of pictures, masked of tables."""
+    """A registered pretext: jigsaw, tiles, simsiam, dino or lejepa of pictures, masked or simsiam_rows of tables."""
     backbone: str = "auto"
     init: str | None = None
     """null: the backbone's own weights; the name of an earlier pretext; or a checkpoint file."""
@@ -115,7 +115,7 @@ class Pretext(Optimisation):
     """Rows seen: train and test / one checkpoint per fold without its validation groups / train rows only."""
     epochs: Count = 100
     optimiser: Auto | Literal["adamw", "sgd"] = "auto"
-    """`sgd`: momentum .9, all weights decay; `auto`: sgd for simsiam, as in its paper, adamw for the others."""
+    """`sgd`: momentum .9, all weights decay; `auto`: sgd for simsiam and simsiam_rows, adamw for the others."""
     collapse: Literal["stop", "warn"] = "stop"
     """After three epochs in which all pictures get the same features: end the training with advice, or only warn."""
     snapshot: Literal["last", "probe"] = "last"

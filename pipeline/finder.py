@@ -31,10 +31,9 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
             fold = 0 if options.scope == "inductive" else None
             start = _start(checkpoint_of(workspace, run, options.init, fold))
             work = _uncompiled(pretrain_work(workspace, run, options, fold, started=False))
-            seen, _ = pretrain.split_held(work)
-            test = range_test(
-                pretrain.begin(work), pretrain.StoredInputs(work.inputs, seen, work.machine), STEPS
-            )
+            training = pretrain.begin(work)
+            trained, _ = pretrain.sources(work, training.method, *pretrain.split_held(work))
+            test = range_test(training, trained, STEPS)
             yield f"pretrain/{options.name}{start}", [f"pretext.{index}.lr"], work.options.rates()[0], test
     for network in stages.networks:
         start = _start(checkpoint_of(workspace, run, network.shared.init, 0))

@@ -1,4 +1,4 @@
-"""A picture of a table's rows: as they are, as the network sees them, and as it fills them."""
+"""Pictures of a table's rows: as they are, as a network sees them, and as it fills them."""
 
 from collections.abc import Sequence
 
@@ -35,16 +35,31 @@ def heat_map(values: Tensor, masked: Tensor, filled: Tensor, columns: Sequence[T
     Returns:
         The picture, about 1,500 pixels wide whatever the number of columns.
     """
+    nothing = torch.zeros_like(masked)
+    return panels([(values, nothing), (values, masked), (filled, nothing)], columns)
+
+
+def panels(tables: Sequence[tuple[Tensor, Tensor]], columns: Sequence[TableColumn]) -> Image.Image:
+    """Draw several versions of rows side by side, in the colours of `heat_map`.
+
+    Args:
+        tables: (B, D) values and (B, D) bool, the hidden cells, of each version; as many rows are drawn as there.
+        columns: D columns.
+
+    Returns:
+        The picture.
+    """
     chosen = torch.linspace(0, len(columns) - 1, min(len(columns), COLUMNS)).round().long()
     shown = [columns[int(j)] for j in chosen]
-    values, masked, filled = (each[:ROWS, chosen] for each in (values, masked, filled))
-    truth, predicted = (_colours(_places(each, shown)) for each in (values, filled))
-    seen = truth.copy()
-    seen[masked.numpy()] = _HIDDEN
     width = max(2, min(24, _PANEL // len(shown)))
-    gap = np.full((len(values) * _HEIGHT, _GAP, 3), 255, dtype=np.uint8)
-    panels = [each.repeat(_HEIGHT, 0).repeat(width, 1) for each in (truth, seen, predicted)]
-    return Image.fromarray(np.concatenate([panels[0], gap, panels[1], gap, panels[2]], 1))
+    drawn: list[np.ndarray] = []
+    for values, hidden in tables:
+        colours = _colours(_places(values[:ROWS, chosen], shown))
+        colours[hidden[:ROWS, chosen].numpy()] = _HIDDEN
+        if drawn:
+            drawn.append(np.full((len(colours) * _HEIGHT, _GAP, 3), 255, dtype=np.uint8))
+        drawn.append(colours.repeat(_HEIGHT, 0).repeat(width, 1))
+    return Image.fromarray(np.concatenate(drawn, 1))
 
 
 def _places(values: Tensor, columns: Sequence[TableColumn]) -> np.ndarray:

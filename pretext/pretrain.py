@@ -16,7 +16,7 @@ from ..configs.schema import Backbone, Pretext
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.inputs import Inputs
 from ..training.device import Machine
-from ..training.fit import FitOptions, Record, Training, fit
+from ..training.fit import FitOptions, Record, Source, Training, fit, to_device
 from ..training.interrupt import Interrupted
 from ..training.optimiser import parameter_groups
 from ..training.randomness import generator, reseed_global
@@ -107,7 +107,7 @@ def pretrain(
     method = training.method
     checkpoint = folder / "last.ckpt"
     training.resume(checkpoint, key)
-    trained, measured_on = (StoredInputs(work.inputs, part, work.machine) for part in (seen, held))
+    trained, measured_on = sources(work, method, seen, held)
     watch = Watch(options)
     say_if(watch.judge(_scalars(training)), say)
     compared = compared_rows(seen, held)
@@ -130,7 +130,9 @@ def pretrain(
             raise Interrupted
     shown = measured_on.batch(torch.arange(min(PREVIEW_BOARDS, len(measured_on))))
     method.eval()
-    picture = method.preview(shown.to(work.machine.device), generator(work.seed, "preview"))
+    picture = method.preview(
+        to_device(shown, torch.device(work.machine.device)), generator(work.seed, "preview")
+    )
     with atomic(folder / "preview.png") as temporary:
         picture.save(temporary, format="PNG")
     write_json(folder / "history.json", training.history)
@@ -153,13 +155,19 @@ def pretrain(
     forget_snapshots(folder, None)
 
 
+def sources(work: PretrainWork, method: Any, seen: np.ndarray, held: np.ndarray) -> tuple[Source, Source]:
+    """What is trained on, and what is measured: the inputs of rows, and what a pretext with `sources` puts beside."""
+    trained, measured_on = (StoredInputs(work.inputs, part, work.machine) for part in (seen, held))
+    return method.sources(trained, measured_on) if hasattr(method, "sources") else (trained, measured_on)
+
+
 def outputs_of(work: PretrainWork) -> tuple[str, ...]:
     """The names of all files that a pretraining leaves."""
     files = work.inputs.schema_files
     return (*OUTPUTS, *files, COLUMNS) if files else OUTPUTS
 
 
-def skill_of_columns(method: Any, source: StoredInputs, machine: Machine, seed: int) -> dict[str, float]:
+def skill_of_columns(method: Any, source: Source, machine: Machine, seed: int) -> dict[str, float]:
     """What `pretext.filling.column_skill` says of a pretext that predicts cells; {} of another one.
 
     Args:
@@ -171,7 +179,7 @@ def skill_of_columns(method: Any, source: StoredInputs, machine: Machine, seed: 
     if not hasattr(method, "compare"):
         return {}
     parts = torch.arange(len(source)).split(512) * HIDDEN
-    batches = (source.batch(rows).to(machine.device) for rows in parts)
+    batches = (to_device(source.batch(rows), torch.device(machine.device)) for rows in parts)
     return column_skill(method, batches, generator(seed, "columns"))
 
 
@@ -273,16 +281,14 @@ def exported(method: Any) -> Any:
     return getattr(method, "exported", method.backbone)
 
 
-def measure(
-    method: Any, source: StoredInputs, machine: Machine, seed: int, size: int = 64
-) -> dict[str, float]:
+def measure(method: Any, source: Source, machine: Machine, seed: int, size: int = 64) -> dict[str, float]:
     """The pretext's own measures on fixed boards of held-out rows; batch-norm uses its running statistics."""
     method.eval()
     sums: dict[str, float] = {}
     with torch.inference_mode():
         for number, rows in enumerate(torch.arange(len(source)).split(size)):
             draws = generator(seed, "held", number)
-            views = method.views(source.batch(rows).to(machine.device), draws)
+            views = method.views(to_device(source.batch(rows, draws), torch.device(machine.device)), draws)
             with machine.autocast():
                 outputs = method(views)
             for name, value in method.measure(outputs, views).items():

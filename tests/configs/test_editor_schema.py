@@ -31,6 +31,7 @@ def test_options_follow_the_kind():
         "dino",
         "lejepa",
         "masked",
+        "simsiam_rows",
     ]
 
 

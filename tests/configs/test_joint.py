@@ -29,3 +29,8 @@ def test_simsiam_asks_for_sgd_and_the_others_for_adamw():
         "adamw",
         "adamw",
     )
+
+
+def test_the_projection_has_two_layers_up_to_64_pixels_and_three_above():
+    assert [SimSiamOptions().layers_at(size) for size in (64, 65)] == [2, 3]
+    assert (SimSiamOptions(layers=2).layers_at(96), SimSiamOptions(layers=3).layers_at(32)) == (2, 3)

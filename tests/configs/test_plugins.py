@@ -63,7 +63,7 @@ def test_an_unchanged_plugin_is_imported_once_and_a_changed_one_again():
 def test_without_the_plugin_its_kind_is_unknown():
     with pytest.raises(
         ConfigError,
-        match=r"pretext.0.kind\n  expected: one of jigsaw, tiles, .*, masked\n  received: \"twist\"",
+        match=r"pretext.0.kind\n  expected: one of jigsaw, tiles, .*, masked, simsiam_rows\n  received: \"twist\"",
     ):
         load_config(config(plugins=[]))
 

@@ -69,7 +69,7 @@ def test_a_snapshot_of_the_best_probe_needs_probes_during_the_training():
         ("pretext.two.name=jig", 'pretext.1.name | a name of its own | "jig", the name of pretext.0'),
         (
             "pretext.jig.kind=jigsow",
-            'pretext.0.kind | one of jigsaw, tiles, simsiam, dino, lejepa, masked | "jigsow" | jigsaw',
+            'pretext.0.kind | one of jigsaw, tiles, simsiam, dino, lejepa, masked, simsiam_rows | "jigsow" | jigsaw',
         ),
         ("pretext.jig.options.grid=9", "pretext.0.options.grid | a whole number from 2 to 5 | 9"),
         (
@@ -237,7 +237,8 @@ def complaint_of_tables(*flags: str) -> str:
     [
         (
             "pretext.mask.kind=jigsaw",
-            'pretext.0.kind | one of masked, as its backbone (tabnet) reads lines of the table | "jigsaw"',
+            "pretext.0.kind | one of masked, simsiam_rows, as its backbone (tabnet) reads lines of the table "
+            '| "jigsaw"',
         ),
         (
             "pretext.mask.size=64",
@@ -277,3 +278,15 @@ def test_a_config_of_tables_survives_the_file_without_keys_of_pictures(tmp_path:
     assert "name" not in values["backbones"]["rows"]
     (tmp_path / "c.yaml").write_text(text)
     assert load_config(tmp_path / "c.yaml") == load_config(config) == config
+
+
+@pytest.mark.parametrize(
+    ("backbone", "kind", "told"),
+    [("tabnet", "simsiam", "simsiam_rows"), ("timm", "simsiam_rows", "simsiam"), ("tabnet", "jigsaw", None)],
+)
+def test_simsiam_of_pictures_and_of_rows_point_to_each_other(backbone: str, kind: str, told: str | None):
+    data = {"id": "id", "train": ["train.csv"], "images": "{id}.png", "columns": ["f*"]}
+    config = {"name": "trial", "data": data, "backbones": {"net": {"kind": backbone}}}
+    with pytest.raises(ConfigError) as caught:
+        load_config(config | {"pretext": [{"name": "one", "kind": kind}]}, [])
+    assert [problem.suggestion for problem in caught.value.problems] == [told]

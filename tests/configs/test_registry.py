@@ -43,7 +43,7 @@ def test_an_unknown_name_is_told_with_the_likely_one():
     with pytest.raises(ValueError) as caught:
         registry.options_class("jigsw")
     assert str(caught.value) == (
-        "kind: expected one of jigsaw, tiles, simsiam, dino, lejepa, masked, received 'jigsw'; "
+        "kind: expected one of jigsaw, tiles, simsiam, dino, lejepa, masked, simsiam_rows, received 'jigsw'; "
         "did you mean 'jigsaw'?"
     )
 

@@ -699,9 +699,17 @@ def test_an_inductive_pretext_of_tables_is_taught_by_the_rows_outside_its_fold_a
     assert (path / "embeddings/mask.rows.96/fold2/embeddings.npy").is_file()
 
 
-@pytest.mark.parametrize("kind", ["tabnet", "mlp"])
+@pytest.mark.parametrize(
+    ("kind", "pretext"),
+    [
+        ("tabnet", {}),
+        ("mlp", {}),
+        ("tabnet", {"kind": "simsiam_rows", "options": {"width": 16}}),
+        ("mlp", {"kind": "simsiam_rows", "options": {"width": 16, "neighbours": 3, "corruption": 0.2}}),
+    ],
+)
 def test_an_interrupted_run_on_a_table_goes_on_to_the_same_bits(
-    make_table_config, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    make_table_config, tmp_path: Path, kind: str, pretext: dict, monkeypatch: pytest.MonkeyPatch
 ):
     """Stopped once in the pretraining and once in a head, each after an epoch."""
     from jigstack.training.interrupt import Interrupted
@@ -709,9 +717,12 @@ def test_an_interrupted_run_on_a_table_goes_on_to_the_same_bits(
     options = (
         {"width": 16, "depth": 2} if kind == "mlp" else make_table_config()["backbones"]["rows"]["options"]
     )
-    backbones = {"rows": {"kind": kind, "options": options}}
-    config = make_table_config(runs=str(tmp_path / "stopped"), backbones=backbones)
-    whole = run(make_table_config(runs=str(tmp_path / "whole"), backbones=backbones))
+    changes = {
+        "backbones": {"rows": {"kind": kind, "options": options}},
+        "pretext": [make_table_config()["pretext"][0] | pretext],
+    }
+    config = make_table_config(runs=str(tmp_path / "stopped"), **changes)
+    whole = run(make_table_config(runs=str(tmp_path / "whole"), **changes))
     for stage in ("pretrain/mask", "finetune/amount/fold1"):
         with monkeypatch.context() as patch:
             stop_after_an_epoch_of(stage, patch)

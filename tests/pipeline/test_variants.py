@@ -127,7 +127,7 @@ def test_on_tables_scratch_and_masked_are_compared(make_table_config: MakeConfig
 def test_pretexts_of_pictures_are_no_rows_of_a_head_of_tables(make_table_config: MakeConfig, row: str):
     with pytest.raises(
         UserError,
-        match=f"scratch, mask, masked, or checkpoint files, as amount reads lines .* received '{row}'",
+        match=f"scratch, mask, masked, simsiam_rows, or checkpoint files, as amount reads lines .* received '{row}'",
     ):
         plan_rows(load_config(make_table_config()), "amount", [row])
 
