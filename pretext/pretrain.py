@@ -134,7 +134,8 @@ def pretrain(
     weights = None
     if (best := best_epoch(training.history)) is not None:
         weights = take_snapshot(method, snapshot_file(folder, best))
-    shown = measured_on.batch(torch.arange(min(PREVIEW_BOARDS, len(measured_on))))
+    rows = min(getattr(method, "preview_rows", PREVIEW_BOARDS), len(measured_on))
+    shown = measured_on.batch(torch.arange(rows))
     method.eval()
     picture = method.preview(shown.to(work.machine.device), generator(work.seed, "preview"))
     with atomic(folder / "preview.png") as temporary:

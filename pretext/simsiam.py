@@ -5,6 +5,7 @@ After Chen and He 2021, "Exploring Simple Siamese Representation Learning"; with
 """
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 from lightly.loss import NegativeCosineSimilarity
@@ -29,6 +30,8 @@ class SimSiam(nn.Module):
         options: the config's options.
         size: side of a view, pixels.
     """
+
+    shows: ClassVar[str] = "Held-out pictures: as they are | their views."
 
     def __init__(self, backbone: TimmBackbone, options: SimSiamOptions, size: int) -> None:
         super().__init__()

@@ -666,7 +666,7 @@ def test_a_finished_checkpoint_of_a_table_is_reused_with_its_schema_and_decoder(
         assert f"pretext/mask/{name}" in manifest["outputs"]
     learned, given = (MaskedTablePretrainer.load(run.path / "pretext/mask", "cpu") for run in (first, second))
     rows = pd.read_csv(factory / "train.csv", index_col="id")
-    assert rows["dust"].isna().any() and given.impute(rows)["dust"].notna().all()
+    assert rows["dust"].isna().to_numpy().any() and given.impute(rows)["dust"].notna().to_numpy().all()
     pd.testing.assert_frame_equal(given.impute(rows), learned.impute(rows))
     assert np.array_equal(given.outlier_score(rows), learned.outlier_score(rows), equal_nan=True)
     assert given.column_skill_ == learned.column_skill_
