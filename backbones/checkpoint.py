@@ -101,7 +101,18 @@ def load_weights(backbone: Any, file: str | PathLike[str]) -> None:
         tensors = load_file(file)
     except SafetensorError as error:
         raise ValueError(f"{file}: expected a safetensors file, received something else ({error})") from error
-    state = backbone.core.state_dict()
+    found = misfits(backbone.core.state_dict(), tensors)
+    if found:
+        raise ValueError(
+            f"weights {file}: expected the keys of {backbone.name!r}{_at(backbone)}, received "
+            f"{'; '.join(found)}. Use the model, options and size that the file was saved with"
+        )
+    refuse_not_finite(file, backbone.core, tensors)
+    backbone.core.load_state_dict(tensors)
+
+
+def misfits(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """What keeps the tensors of a file from being the state of a network; keys that are at fault are named."""
     differ = [
         f"{key} (file {tuple(tensors[key].shape)}, network {tuple(value.shape)})"
         for key, value in state.items()
@@ -112,14 +123,7 @@ def load_weights(backbone: Any, file: str | PathLike[str]) -> None:
         "unexpected": sorted(tensors.keys() - state.keys()),
         "of another shape": differ,
     }
-    found = [f"{len(keys)} {fault}: {name_some(keys)}" for fault, keys in faults.items() if keys]
-    if found:
-        raise ValueError(
-            f"weights {file}: expected the keys of {backbone.name!r}{_at(backbone)}, received "
-            f"{'; '.join(found)}. Use the model, options and size that the file was saved with"
-        )
-    refuse_not_finite(file, backbone.core, tensors)
-    backbone.core.load_state_dict(tensors)
+    return [f"{len(keys)} {fault}: {name_some(keys)}" for fault, keys in faults.items() if keys]
 
 
 def _at(backbone: Any) -> str:

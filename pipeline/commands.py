@@ -27,6 +27,7 @@ from .probes import say_probes
 from .report import write_report
 from .reuse import check_files
 from .run_directory import RunDirectory
+from .skills import say_skills
 from .stages import Stages
 from .workspace import Workspace
 
@@ -305,6 +306,8 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
                 directory.merge_log(stage)
                 directory.manifest.record(stage, seconds, workspace.machine.device)
                 directory.log("done", stage=stage.name, seconds=round(seconds, 3))
+            if kind == "pretrain":
+                say_skills(work)
             if kind == "probe":
                 say_probes(work)
 

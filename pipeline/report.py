@@ -1,4 +1,4 @@
-"""`report.html`: ladder, heads, folds, trainings and the pretext's preview on one self-contained page."""
+"""`report.html`: ladder, heads, folds, trainings and what the pretexts learned on one self-contained page."""
 
 import base64
 from collections.abc import Sequence
@@ -9,12 +9,14 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 
 from .._version import __version__
+from ..configs.registry import implementation
 from ..datasets.files import atomic, read_json
 from ..stacking import Ladder, Rung
 from .console import duration
 from .heads import HeadFindings, named, recall_rows
 from .jobs import Work
 from .ladders import scope_notes
+from .skills import bars, read_skills
 
 _PACKAGE = __name__.rsplit(".", 1)[0]
 
@@ -44,7 +46,7 @@ def write_report(work: Work, ladders: Sequence[Ladder], findings: HeadFindings) 
         notes=work.workspace.notes,
         balance=work.workspace.plan.balance().to_html(index=False, border=0, float_format="%.3f"),
         previews=[
-            (stage.name, _embedded(path))
+            (stage.name, _shows(work, stage.job.name), _embedded(path))
             for stage in work.stages.pretrain
             if (path := work.folder(stage) / "preview.png").exists()
         ],
@@ -52,6 +54,7 @@ def write_report(work: Work, ladders: Sequence[Ladder], findings: HeadFindings) 
             _training(work, stage.name, work.folder(stage) / "history.json")
             for stage in [*work.stages.pretrain, *work.stages.finetune]
         ],
+        skills=[(bars(skills), skills) for skills in read_skills(work.run, work.stages.pretrain)],
         config=(work.run / "config.yaml").read_text(encoding="utf-8"),
     )
     path = work.run / "report.html"
@@ -66,6 +69,12 @@ def rung_chart(rungs: Sequence[Rung]) -> list[dict[str, float]]:
     low, width = np.nanmin(numbers), np.nanmax(numbers) - np.nanmin(numbers)
     places = np.nan_to_num(100 * (numbers - low) / (width or 1.0))
     return [{"at": at, "low": left, "high": right} for at, left, right in places.round(2).tolist()]
+
+
+def _shows(work: Work, name: str) -> str:
+    """What a pretext draws in its preview; a plug-in need not say so."""
+    kind = next(options.kind for options in work.workspace.config.pretext if options.name == name)
+    return getattr(implementation(kind), "shows", "Held-out rows, as the plug-in draws them.")
 
 
 def _training(work: Work, name: str, path: Path) -> dict[str, Any]:

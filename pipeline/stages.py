@@ -10,8 +10,8 @@ from ..configs.registry import BUILT_IN
 from ..configs.schema import Pretext, Task
 from ..datasets.files import digest
 from ..datasets.table_schema import FILES as SCHEMA_OUTPUTS
-from ..pretext.pretrain import COLUMNS
-from ..pretext.pretrain import OUTPUTS as PRETRAIN_OUTPUTS
+from ..pretext.parts import PARTS, keeps_parts
+from ..pretext.pretrain import COLUMNS, outputs_with
 from ..transfer.embedding import FILES as EMBEDDING_OUTPUTS
 from ..transfer.finetune import REFIT, weight_files
 from .checkpoints import checkpoint_file, file_digest, reused_folder
@@ -119,13 +119,19 @@ class Stages:
             }
             for plugin in self.config.plugins if options.kind not in BUILT_IN else ():
                 inputs[f"plugin {plugin}"] = file_digest(Path(plugin))
-            if options.reuse is not None:
-                inputs["reused file"] = file_digest(reused_folder(options) / "backbone.safetensors")
+            if options.reuse is None and keeps_parts(options.kind):
+                inputs["kept"] = PARTS  # what was finished before it was kept is done again
             folder = f"pretext/{options.name}" + ("" if fold is None else f"/{fold_folder(fold)}")
             schema = self._schema_files(options.backbone)
-            made = (*PRETRAIN_OUTPUTS, *schema, COLUMNS) if schema else PRETRAIN_OUTPUTS
-            reused = ("backbone.safetensors", "backbone.json", "seen.parquet", *schema)
-            outputs = made if options.reuse is None else reused
+            outputs = outputs_with(schema, options.kind)
+            if options.reuse is not None:
+                source = reused_folder(options)
+                inputs["reused file"] = file_digest(source / "backbone.safetensors")
+                outputs = ("backbone.safetensors", "backbone.json", "seen.parquet", *schema)
+                for name in (PARTS, COLUMNS):  # what tables have beside it, if it was kept
+                    if schema and (source / name).is_file():
+                        inputs[f"reused {name}"] = file_digest(source / name)
+                        outputs = (*outputs, name)
             stage = Stage(
                 Job("pretrain", options.name, fold), folder, inputs, outputs, training=options.reuse is None
             )

@@ -7,6 +7,7 @@ sets have few things to tell apart. The teacher is what is kept.
 import copy
 import math
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +70,8 @@ class Dino(nn.Module):
     Raises:
         ValueError: the backbone cannot take the small crops.
     """
+
+    shows: ClassVar[str] = "Held-out pictures: as they are | large crops | small crops."
 
     def __init__(self, backbone: TimmBackbone, options: DinoOptions, size: int) -> None:
         super().__init__()

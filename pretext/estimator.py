@@ -10,20 +10,20 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ..backbones import load_backbone, read_seen, refuse_not_finite, save_backbone
+from ..backbones import load_backbone, read_seen, save_backbone
 from ..backbones.checkpoint import weights_file
 from ..configs.errors import ConfigError, UserError, closest
 from ..configs.masked import MaskedOptions
+from ..configs.rates import ADAMW
 from ..configs.registry import TABLE_BACKBONES
 from ..configs.schema import Backbone, Pretext
 from ..configs.validation import validate
-from ..datasets.files import atomic
+from ..datasets.files import read_json
 from ..datasets.frames import column_names, frame_of, row_ids
 from ..datasets.table_cells import Kind
 from ..datasets.table_rows import TableRows
@@ -34,11 +34,9 @@ from ..training.randomness import generator, kept_generators
 from .filled_frame import fill_frame
 from .filling import column_skill, impute, outlier_score
 from .masked import MaskedTable
-from .pretrain import PretrainWork, StoredInputs, begin, split_held
+from .parts import load_parts, save_parts
+from .pretrain import COLUMNS, PretrainWork, StoredInputs, begin, split_held
 
-METHOD = "pretext.safetensors"
-"""What a checkpoint of an estimator holds beside a backbone's own files: the decoder, without which no cell is
-predicted."""
 FEWEST = 4
 """Rows of a training: two that are learned from, two that are held out."""
 CHUNK = 1024
@@ -70,10 +68,12 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     Attributes:
         schema_: how cells become what the network reads; `schema_.dropped` says which columns are left out and why.
         backbone_: the trained network.
-        method_: the pretext on it; None if only a backbone was loaded.
+        method_: the pretext on it; None if a checkpoint without a decoder was loaded.
         column_skill_: column of the network -> how well it is predicted on held-out rows: R² of a number, the
             explained share of a category's entropy; 0 by chance.
-        history_: the losses of each epoch.
+        history_: the losses of each epoch; of a run's pretraining all that its `history.json` tells of one.
+        of_run_: whether it was loaded from a run's pretraining, of which is known what its backbone reads, not which
+            other columns stood between: rows may have more of them.
         seen_ids_: the index of the rows that were trained on, as text; row numbers of an array.
         n_features_in_: columns of `fit`.
         feature_names_in_: their names, if all were text; the columns of an array are called x0, x1, ...
@@ -145,7 +145,7 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             for record in fit(training, StoredInputs(inputs, seen, machine)):
                 self.history_.append(record.scalars)
                 tell(record, self.verbose)
-        self.seed_, self.schema_ = seed, inputs.schema
+        self.seed_, self.schema_, self.of_run_ = seed, inputs.schema, False
         method: MaskedTable = training.method.cpu().eval()
         self.method_: MaskedTable | None = method
         self.backbone_: Any = method.backbone
@@ -173,15 +173,18 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             X: (N, D) rows with the columns of `fit`.
 
         Returns:
-            The rows with their index and all cells that they have as they were: numbers in their units, texts as a
-            level that `fit` saw. Columns of `schema_.dropped`, and those that went into a decomposition or a row's
-            scale, keep their gaps. Texts that are numbers become numbers where one is filled.
+            The rows with their index, all columns and all cells that they have as they were: numbers in their units,
+            texts as a level that `fit` saw. Columns of `schema_.dropped`, and those that went into a decomposition or
+            a row's scale, keep their gaps. Texts that are numbers become numbers where one is filled.
         """
         method = self._method("impute")
-        frame = frame_of(self, X, reset=False)
+        frame = self._frame(X)
         values = self.schema_.encode(frame)
         filled = self._of(torch.from_numpy(values), method, lambda batch: impute(method, batch))
-        return fill_frame(frame, self.schema_, values, filled.numpy())
+        result = fill_frame(frame, self.schema_, values, filled.numpy())
+        if self.of_run_ and isinstance(X, pd.DataFrame):
+            return X.assign(**{str(name): result[name] for name in result.columns})
+        return result
 
     def outlier_score(self, X: Any, draws: int = 8) -> NDArray[np.float32]:
         """How badly the cells of a row fit each other.
@@ -210,13 +213,6 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         method = self._method("save")
-        state = {
-            name: value.detach().contiguous()
-            for name, value in method.state_dict().items()
-            if not name.startswith("backbone.")
-        }
-        with atomic(folder / METHOD) as temporary:
-            save_file(state, temporary)
         self.schema_.save(folder)
         names = column_names(self) if hasattr(self, "feature_names_in_") else None
         own = {
@@ -233,10 +229,13 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             "skill": self.column_skill_,
             "history": self.history_,
             "seed": self.seed_,
+            "of_run": self.of_run_,
         }
+        pretext = self._pretext().model_copy(update={"options": method.options.model_dump(mode="json")})
         card = {
-            "pretext": self._pretext().model_dump(mode="json"),
+            "pretext": pretext.model_dump(mode="json"),
             "rows": len(self.seen_ids_),
+            "parts": save_parts(method, folder),
             "estimator": own,
         }
         save_backbone(self.backbone_, folder, card, self.seen_ids_)
@@ -246,9 +245,9 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """Read what `save` wrote, or the pretraining of a run.
 
         Args:
-            folder: a checkpoint's folder. That of a run keeps no decoder: such a pretrainer embeds rows of tables that
-                have, among others, the columns its backbone reads, and is a start for heads; it has no `impute`, no
-                `outlier_score` and no `column_skill_`.
+            folder: a checkpoint's: what `save` wrote, or `runs/NAME/pretext/PRETEXT` of a run, whose rows may have more
+                columns than its backbone reads. Where no decoder was kept, as by another pretext than `masked`, there
+                are embeddings and a start for heads, but no `impute` and no `outlier_score`.
             device: as in the constructor.
 
         Raises:
@@ -258,29 +257,21 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         backbone, card = load_backbone(path)
         if backbone.modality != "table":
             raise ValueError(f"folder: expected a backbone of tables, received one of images in {path}")
-        own = card.get("estimator")
         new: Any = cls(card["kind"], options=card["options"], device=device)
         new.schema_, new.backbone_, new.method_ = TableSchema.load(path), backbone.eval(), None
         new.seen_ids_ = sorted(read_seen(path))
-        if own is None:
-            names = list(new.schema_.names)
-            new.n_features_in_ = len(names)
-            new.feature_names_in_ = np.array(names, dtype=object)
-            return new
+        own = card.get("estimator") or _of_a_run(path, card, new.schema_)
         new.set_params(**own["params"])
-        new.n_features_in_, new.seed_ = own["columns"], own["seed"]
-        new.column_skill_, new.history_ = own["skill"], own["history"]
+        new.n_features_in_, new.seed_, new.of_run_ = own["columns"], own["seed"], own["of_run"]
+        new.history_ = own["history"]
+        if own["skill"]:
+            new.column_skill_ = own["skill"]
         if own["names"] is not None:
             new.feature_names_in_ = np.array(own["names"], dtype=object)
-        if not (path / METHOD).is_file():
-            raise ValueError(
-                f"folder: expected {METHOD} beside the card of an estimator, received {path}; copy it too"
-            )
-        method = MaskedTable(backbone, checked(MaskedOptions, card["pretext"]["options"])).eval()
-        state = load_file(path / METHOD)
-        refuse_not_finite(path / METHOD, method, state)
-        method.load_state_dict(state | {f"backbone.{k}": v for k, v in backbone.state_dict().items()})
-        new.method_ = method
+        if "parts" in card:
+            method = MaskedTable(backbone, checked(MaskedOptions, card["pretext"]["options"])).eval()
+            load_parts(method, path, card["parts"])
+            new.method_ = method
         return new
 
     @property
@@ -307,17 +298,21 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         check_is_fitted(self)
         if self.method_ is None:
             raise ValueError(
-                f"{name}: expected a pretrainer with its decoder, received one loaded from a run's checkpoint, which "
-                "keeps the backbone alone; fit a MaskedTablePretrainer"
+                f"{name}: expected a pretrainer with its decoder, received one loaded from a checkpoint without: "
+                "that of another pretext than masked, or of an older jigstack; pretrain again with masked "
+                "(jigstack pretrain CONFIG --replace), or fit a MaskedTablePretrainer"
             )
         return self.method_
 
+    def _frame(self, X: Any) -> pd.DataFrame:
+        """(N, D) the columns of `fit`."""
+        if self.of_run_ and isinstance(X, pd.DataFrame):
+            X = X.loc[:, [name for name in column_names(self) if name in X]]
+        return frame_of(self, X, reset=False)
+
     def _encoded(self, X: Any) -> Tensor:
         check_is_fitted(self)
-        if self.method_ is None and isinstance(X, pd.DataFrame):
-            # Of a run is known what its backbone reads, not which other columns stood between.
-            X = X.loc[:, [name for name in column_names(self) if name in X]]
-        return torch.from_numpy(self.schema_.encode(frame_of(self, X, reset=False)))
+        return torch.from_numpy(self.schema_.encode(self._frame(X)))
 
     def _of(self, values: Tensor, module: torch.nn.Module, call: Callable[[Tensor], Tensor]) -> Tensor:
         """What a call says of all rows, some at a time, on the device; the module is then on the CPU again."""
@@ -328,6 +323,31 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 return torch.cat([call(part.to(machine.device)).cpu() for part in values.split(CHUNK)])
         finally:
             module.cpu()
+
+
+def _of_a_run(path: Path, card: Mapping[str, Any], schema: TableSchema) -> dict[str, Any]:
+    """What `save` would have noted, of a run's pretraining: parameters by which to fit alike, and what it measured."""
+    given = card.get("pretext", {})
+    adamw = (
+        {} if given.get("optimiser") != "adamw" else {name: given[name] for name in ("lr", "weight_decay")}
+    )
+    params = dict(zip(("lr", "weight_decay"), ADAMW[card["kind"]], strict=True))
+    params |= {name: value for name, value in adamw.items() if value != "auto"}
+    params |= {name: given[name] for name in ("epochs", "batch") if name in given}
+    params |= {name: given["options"][name] for name in ("ratio",) if name in given.get("options", {})}
+    params |= {"steps": card.get("steps", []), "kinds": {each.name: each.kind for each in schema.sources}}
+    history, skill = (
+        read_json(path / name) if (path / name).is_file() else [] for name in ("history.json", COLUMNS)
+    )
+    return {
+        "params": params,
+        "names": list(schema.names),
+        "columns": len(schema.names),
+        "skill": skill,
+        "history": [each["scalars"] for each in history],
+        "seed": card.get("seed", 0),
+        "of_run": True,
+    }
 
 
 def backbone_section(kind: str, steps: Sequence[Any], options: Mapping[str, Any] | None) -> Backbone:

@@ -6,6 +6,7 @@ every slot.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,8 @@ class Jigsaw(nn.Module):
     Raises:
         ValueError: the tiles would be smaller than 4 pixels.
     """
+
+    shows: ClassVar[str] = "Held-out pictures: shuffled | as they are | as the network puts them together."
 
     def __init__(self, backbone: TimmBackbone, options: JigsawOptions, size: int) -> None:
         super().__init__()

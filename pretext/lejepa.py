@@ -4,6 +4,7 @@ After Balestriero and LeCun 2025, "LeJEPA: Provable and Scalable Self-Supervised
 """
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 from lightly.loss.lejepa_loss import SIGReg, lejepa_invariance_loss
@@ -28,6 +29,8 @@ class Lejepa(nn.Module):
     Raises:
         ValueError: the backbone cannot take the small crops.
     """
+
+    shows: ClassVar[str] = "Held-out pictures: as they are | large crops | small crops."
 
     def __init__(self, backbone: TimmBackbone, options: LejepaOptions, size: int) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ is ours: theirs divides by the variance of a batch, which can be 0; see `CellLos
 """
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 from PIL import Image
@@ -30,6 +31,8 @@ class MaskedTable(nn.Module):
         size: of no meaning for tables; every pretext is given one.
 
     Attributes:
+        keeps_parts: checkpoints hold the decoder too, which imputes and tells outliers.
+        shows, preview_rows: what `preview` draws, for the report, and of how many rows.
         cells: the loss of each cell.
         decoder: from the features to the predictions; of `mode: pytorch-tabnet` a `PeerReconstruction`.
 
@@ -45,6 +48,14 @@ class MaskedTable(nn.Module):
         >>> method(views)["numbers"].shape
         torch.Size([4, 2])
     """
+
+    keeps_parts: ClassVar[bool] = True
+    preview_rows: ClassVar[int] = ROWS
+    shows: ClassVar[str] = (
+        "Held-out rows, a line each, in up to 200 columns: as they are | with hidden cells in grey | as the network "
+        "fills them. Numbers go from blue, 3 standard deviations below the mean, to red, 3 above; missing cells are "
+        "black."
+    )
 
     def __init__(self, backbone: TableBackbone, options: MaskedOptions, size: int = 0) -> None:
         super().__init__()

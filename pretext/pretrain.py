@@ -23,6 +23,7 @@ from ..training.randomness import generator, reseed_global
 from ..training.resident import resident
 from .collapse import Watch
 from .filling import column_skill
+from .parts import PARTS, keeps_parts, own_state, put_parts, save_parts
 from .probing import ProbeRows, embed_first, summary
 
 OUTPUTS = ("backbone.safetensors", "backbone.json", "seen.parquet", "history.json", "preview.png")
@@ -31,6 +32,8 @@ COLUMNS = "columns.json"
 HIDDEN = 4
 """How often cells of a held row are hidden to tell a column's skill."""
 PREVIEW_BOARDS = 6
+_OWN = "pretext:"
+"""Before the names of a pretext's own parts in a snapshot; a module's own names hold no colon."""
 HEALTH_ROWS = 64
 """Fewest rows whose features are compared, if there are as many: of three pictures that happen to be alike nothing
 follows."""
@@ -128,7 +131,11 @@ def pretrain(
             say_if(watch.judge(_scalars(training)), say)
         if record.kind == "interrupted" or (stop() and record.step < record.steps):
             raise Interrupted
-    shown = measured_on.batch(torch.arange(min(PREVIEW_BOARDS, len(measured_on))))
+    weights = None
+    if (best := best_epoch(training.history)) is not None:
+        weights = take_snapshot(method, snapshot_file(folder, best))
+    rows = min(getattr(method, "preview_rows", PREVIEW_BOARDS), len(measured_on))
+    shown = measured_on.batch(torch.arange(rows))
     method.eval()
     picture = method.preview(
         to_device(shown, torch.device(work.machine.device)), generator(work.seed, "preview")
@@ -141,14 +148,16 @@ def pretrain(
         "scope": options.scope,
         "fold": work.fold,
         "rows": len(seen),
+        "seed": work.seed,
         "key": key,
     }
-    weights = None
-    if (best := best_epoch(training.history)) is not None:
+    if best is not None:
         card["snapshot"] = best
-        weights = load_file(snapshot_file(folder, best))
     work.inputs.save(folder)
+    if keeps_parts(options.kind):
+        card["parts"] = save_parts(method, folder)
     if work.inputs.schema_files:
+        card["steps"] = [step.model_dump(mode="json") for step in work.backbone.steps]
         write_json(folder / COLUMNS, skill_of_columns(method, measured_on, work.machine, work.seed))
     save_backbone(exported(method), folder, card, seen, weights)
     checkpoint.unlink(missing_ok=True)
@@ -163,8 +172,13 @@ def sources(work: PretrainWork, method: Any, seen: np.ndarray, held: np.ndarray)
 
 def outputs_of(work: PretrainWork) -> tuple[str, ...]:
     """The names of all files that a pretraining leaves."""
-    files = work.inputs.schema_files
-    return (*OUTPUTS, *files, COLUMNS) if files else OUTPUTS
+    return outputs_with(work.inputs.schema_files, work.options.kind)
+
+
+def outputs_with(schema_files: Sequence[str], kind: str) -> tuple[str, ...]:
+    """The same for a kind of pretext on inputs whose schema is in these files; none are pictures."""
+    columns = (*schema_files, COLUMNS) if schema_files else ()
+    return (*OUTPUTS, *columns, PARTS) if keeps_parts(kind) else (*OUTPUTS, *columns)
 
 
 def skill_of_columns(method: Any, source: Source, machine: Machine, seed: int) -> dict[str, float]:
@@ -199,13 +213,29 @@ def probe_scores(work: PretrainWork, method: Any, folder: Path, epoch: int) -> d
     if inner is not None:
         rows = torch.from_numpy(np.isin(work.probes.ids, inner.ids))
         scalars["snapshot"] = summary(inner.scores(features[rows]))
-        tensors = {
-            name: value.detach().contiguous().cpu()
-            for name, value in exported(method).core.state_dict().items()
-        }
-        with atomic(snapshot_file(folder, epoch)) as temporary:
-            save_file(tensors, temporary)
+        keep_snapshot(method, work.options.kind, snapshot_file(folder, epoch))
     return scalars
+
+
+def keep_snapshot(method: Any, kind: str, file: Path) -> None:
+    """Write the backbone as it is, and the pretext's own parts where a checkpoint of its kind has them."""
+    state = dict(exported(method).core.state_dict())
+    if keeps_parts(kind):
+        state |= {_OWN + name: value for name, value in own_state(method).items()}
+    tensors = {name: value.detach().contiguous().cpu() for name, value in state.items()}
+    with atomic(file) as temporary:
+        save_file(tensors, temporary)
+
+
+def take_snapshot(method: Any, file: Path) -> dict[str, Tensor]:
+    """The backbone's weights in a snapshot; a pretext of which there are parts becomes again what it was then."""
+    tensors = load_file(file)
+    parts = {name.removeprefix(_OWN): value for name, value in tensors.items() if name.startswith(_OWN)}
+    weights = {name: value for name, value in tensors.items() if not name.startswith(_OWN)}
+    if parts:
+        exported(method).core.load_state_dict(weights)
+        put_parts(method, parts)
+    return weights
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:

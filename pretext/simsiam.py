@@ -1,5 +1,7 @@
 """SimSiam: two random views of an image should predict each other's projection; see `siamese`."""
 
+from typing import ClassVar
+
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,6 +20,8 @@ class SimSiam(Siamese):
         options: the config's options.
         size: side of a view, pixels.
     """
+
+    shows: ClassVar[str] = "Held-out pictures: as they are | their views."
 
     def __init__(self, backbone: TimmBackbone, options: SimSiamOptions, size: int) -> None:
         super().__init__(backbone, options, options.layers_at(size))

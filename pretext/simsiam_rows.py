@@ -5,13 +5,15 @@ Corruption", or the second one is a near row, as in Szubert et al. 2019, "Struct
 dimensional single-cell datasets" (ivis); both papers also need rows that are pushed apart, SimSiam does not.
 """
 
+from typing import ClassVar
+
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..backbones.table_backbone import TableBackbone
 from ..configs.simsiam_rows import SimSiamRowsOptions
-from .heat_map import panels
+from .heat_map import ROWS, panels
 from .neighbours import NeighbourPairs, Rows, nearest_rows
 from .siamese import Siamese
 
@@ -24,6 +26,9 @@ class SimSiamRows(Siamese):
         options: the config's options.
         size: of no meaning for tables; every pretext is given one.
 
+    Attributes:
+        shows, preview_rows: what `preview` draws, for the report, and of how many rows.
+
     Example:
         >>> from jigstack.backbones.table_build import build_table_backbone
         >>> from jigstack.datasets.table_column import TableColumn
@@ -33,6 +38,12 @@ class SimSiamRows(Siamese):
         >>> method(views)["p"].shape
         torch.Size([2, 4, 16])
     """
+
+    preview_rows: ClassVar[int] = ROWS
+    shows: ClassVar[str] = (
+        "Held-out rows, a line each, in up to 200 columns: as they are | view 1 | view 2. Numbers go from blue, 3 "
+        "standard deviations below the mean, to red, 3 above; missing cells are black."
+    )
 
     def __init__(self, backbone: TableBackbone, options: SimSiamRowsOptions, size: int = 0) -> None:
         super().__init__(backbone, options, options.layers)

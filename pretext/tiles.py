@@ -6,6 +6,7 @@ fixed orders it is.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,8 @@ class Tiles(nn.Module):
     """
 
     orders: Tensor
+
+    shows: ClassVar[str] = "Held-out pictures: shuffled | as they are | as the network puts them together."
 
     def __init__(self, backbone: TimmBackbone, options: TilesOptions, size: int) -> None:
         super().__init__()

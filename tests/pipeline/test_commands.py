@@ -19,6 +19,7 @@ import yaml
 from jigstack.configs import ConfigError, UserError
 from jigstack.datasets.folds import FoldPlan
 from jigstack.datasets.predictions import Predictions
+from jigstack.pretext import MaskedTablePretrainer
 from jigstack.transfer.features import load_feature_pickle
 from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
@@ -650,19 +651,42 @@ def test_a_longer_pretraining_tells_which_columns_follow_from_others(make_table_
     assert min(skills["load"], skills["heat"]) > 0.8 > 0.5 > skills["dust"]
 
 
-def test_a_finished_checkpoint_of_a_table_is_reused_with_its_schema(make_table_config):
+def test_a_finished_checkpoint_of_a_table_is_reused_with_its_schema_and_decoder(
+    make_table_config, factory: Path
+):
     first = run(make_table_config(name="one"))
     second = run(make_table_config(name="two"), f"pretext.mask.reuse={first.path}", "tasks.amount.epochs=1")
     assert "finetune/amount/fold0" in second.computed
-    for name in ("backbone.safetensors", "table.json", "table.safetensors"):
+    manifest = json.loads((second.path / "manifest.json").read_text())["stages"]["pretrain/mask"]
+    names = ["backbone.safetensors", "table.json", "table.safetensors", "pretext.safetensors", "columns.json"]
+    for name in names:
         assert (second.path / "pretext/mask" / name).read_bytes() == (
             first.path / "pretext/mask" / name
         ).read_bytes()
+        assert f"pretext/mask/{name}" in manifest["outputs"]
+    learned, given = (MaskedTablePretrainer.load(run.path / "pretext/mask", "cpu") for run in (first, second))
+    rows = pd.read_csv(factory / "train.csv", index_col="id")
+    assert rows["dust"].isna().to_numpy().any() and given.impute(rows)["dust"].notna().to_numpy().all()
+    pd.testing.assert_frame_equal(given.impute(rows), learned.impute(rows))
+    assert np.array_equal(given.outlier_score(rows), learned.outlier_score(rows), equal_nan=True)
+    assert given.column_skill_ == learned.column_skill_
     tasks = {"amount": make_table_config()["tasks"]["amount"] | {"init": str(first.path), "epochs": 1}}
     third = run(make_table_config(name="three", pretext=[], tasks=tasks), until="finetune")
+    assert not (third.path / "pretext").exists()
     assert np.array_equal(
         table_means(third.path / "transfer/amount/fold0"), table_means(first.path / "pretext/mask")
     )
+
+
+def test_another_run_takes_a_finished_pretrainings_decoder_by_a_hard_link(make_table_config):
+    first = run(make_table_config(name="one"), until="pretrain").path
+    second = run(make_table_config(name="two"), until="pretrain")
+    assert second.computed == []
+    one, two = (path / "pretext/mask/pretext.safetensors" for path in (first, second.path))
+    assert one.samefile(two)
+    one.unlink()  # a file that is gone is trained anew, as a backbone is
+    assert run(make_table_config(name="one"), until="pretrain", replace=True).kept != []
+    assert one.is_file()
 
 
 def test_heads_of_tables_read_as_their_pretext_did_and_from_scratch_as_all_rows_teach(make_table_config):

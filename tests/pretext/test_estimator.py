@@ -17,8 +17,8 @@ from jigstack.datasets.frames import row_ids
 from jigstack.datasets.table_rows import TableRows
 from jigstack.datasets.table_schema import TableSchema
 from jigstack.pretext import MaskedTablePretrainer
-from jigstack.pretext.estimator import METHOD
-from jigstack.pretext.pretrain import OUTPUTS, PretrainWork, pretrain
+from jigstack.pretext.parts import PARTS
+from jigstack.pretext.pretrain import PretrainWork, pretrain
 from jigstack.training.device import machine_of_tables
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -258,23 +258,81 @@ def test_a_run_can_start_from_what_is_saved(fitted, tmp_path: Path):
     assert read_seen(tmp_path) == set(fitted.seen_ids_)
 
 
-def test_the_pretraining_of_a_run_is_loaded_to_embed_rows(tmp_path: Path):
-    frame = table()
+def run_of(frame: pd.DataFrame, folder: Path, **options) -> TableSchema:
+    """The masked pretraining that a run would do."""
     schema = TableSchema.fit(frame, list(frame.columns))
     rows = TableRows(schema.encode(frame), row_ids(len(frame)), schema)
-    options = Pretext(name="m", kind="masked", epochs=1, batch=32, optimiser="adamw", lr=0.01)
+    given = {"epochs": 1, "batch": 32, "optimiser": "adamw", "lr": 0.01} | options
     section = Backbone(kind="tabnet", options=SMALL)
-    work = PretrainWork(options, rows.owners, rows, section, None, None, machine_of_tables("cpu"), 0)
-    pretrain(work, tmp_path, "key", lambda record: None)
+    work = PretrainWork(
+        Pretext.model_validate({"name": "m", "kind": "masked"} | given),
+        rows.owners,
+        rows,
+        section,
+        None,
+        None,
+        machine_of_tables("cpu"),
+        3,
+    )
+    pretrain(work, folder, "key", lambda record: None)
+    return schema
+
+
+def test_the_pretraining_of_a_run_does_all_that_a_fitted_one_does(tmp_path: Path):
+    frame = table()
+    schema = run_of(frame, tmp_path, epochs=2, options={"ratio": 0.4, "steps": 1, "width": 16})
     loaded = MaskedTablePretrainer.load(tmp_path, "cpu")
     assert loaded.transform(frame).shape == (60, 8)
-    assert np.array_equal(loaded.transform(frame.assign(more=1)), loaded.transform(frame))
+    filled = loaded.impute(frame)
+    assert filled.notna().to_numpy().all() and frame.isna().to_numpy().any()
+    known = frame.notna()
+    pd.testing.assert_frame_equal(filled.where(known), frame.where(known))
+    assert np.isfinite(loaded.outlier_score(frame)).all()
+    assert loaded.column_skill_ == json.loads((tmp_path / "columns.json").read_text())
+    assert [len(loaded.history_), loaded.epochs, loaded.batch, loaded.lr] == [2, 2, 32, 0.01]
+    assert loaded.ratio == 0.4 and loaded.seed_ == 3 and loaded.weight_decay == 0.0
+    assert loaded.feature_names_in_.tolist() == list(schema.names)
+
+
+def test_rows_for_a_runs_pretraining_may_have_more_columns_but_not_fewer(tmp_path: Path):
+    frame = table()
+    run_of(frame, tmp_path)
+    loaded = MaskedTablePretrainer.load(tmp_path, "cpu")
+    more = frame.assign(more=np.arange(60), nothing=np.nan)[["more", *frame.columns, "nothing"]]
+    assert np.array_equal(loaded.transform(more), loaded.transform(frame))
+    assert np.array_equal(loaded.outlier_score(more), loaded.outlier_score(frame))
+    filled = loaded.impute(more)
+    assert list(filled.columns) == list(more.columns)
+    assert filled["nothing"].isna().to_numpy().all() and filled["more"].tolist() == list(range(60))
+    pd.testing.assert_frame_equal(filled.filter(frame.columns), loaded.impute(frame))
     with pytest.raises(ValueError, match="The feature names should match"):
         loaded.transform(frame.drop(columns="b"))
-    assert loaded.feature_names_in_.tolist() == list(schema.names)
-    with pytest.raises(ValueError, match="impute: expected a pretrainer with its decoder"):
-        loaded.impute(frame)
-    assert set(OUTPUTS) >= {"backbone.safetensors", "backbone.json"}
+
+
+def test_what_is_saved_of_a_runs_pretraining_is_loaded_as_it_was(tmp_path: Path):
+    frame = table()
+    run_of(frame, tmp_path / "run", options={"steps": 1, "width": 16})  # a decoder that is not the usual one
+    loaded = MaskedTablePretrainer.load(tmp_path / "run", "cpu")
+    loaded.save(tmp_path / "saved")
+    again = MaskedTablePretrainer.load(tmp_path / "saved", "cpu")
+    check_equal(loaded, again)
+    assert np.array_equal(again.transform(frame.assign(more=1)), loaded.transform(frame))
+
+
+def test_a_runs_checkpoint_without_a_decoder_embeds_and_says_what_it_cannot_do(tmp_path: Path):
+    frame = table()
+    run_of(frame, tmp_path)
+    card = json.loads((tmp_path / "backbone.json").read_text())
+    del card["parts"]  # as it was before decoders were kept
+    (tmp_path / "backbone.json").write_text(json.dumps(card))
+    loaded = MaskedTablePretrainer.load(tmp_path, "cpu")
+    assert loaded.transform(frame).shape == (60, 8)
+    assert loaded.column_skill_ == json.loads((tmp_path / "columns.json").read_text())
+    for call in (loaded.impute, loaded.outlier_score):
+        with pytest.raises(
+            ValueError, match=r"expected a pretrainer with its decoder, .*pretrain again with masked"
+        ):
+            call(frame)
 
 
 def test_a_fit_is_the_training_of_a_run(fitted, tmp_path: Path):
@@ -305,12 +363,12 @@ def test_a_decoder_that_is_not_finite_is_refused(fitted, tmp_path: Path):
     broken = pickle.loads(pickle.dumps(fitted))
     next(broken.method_.decoder.parameters()).data.fill_(float("nan"))
     broken.save(tmp_path)
-    with pytest.raises(ValueError, match=METHOD):
+    with pytest.raises(ValueError, match=PARTS):
         MaskedTablePretrainer.load(tmp_path, "cpu")
 
 
 def test_a_folder_that_was_copied_in_part_is_refused(fitted, tmp_path: Path):
-    for name in (METHOD, "seen.parquet", "table.json", "backbone.json", "backbone.safetensors"):
+    for name in (PARTS, "seen.parquet", "table.json", "backbone.json", "backbone.safetensors"):
         fitted.save(tmp_path)
         (tmp_path / name).unlink()
         with pytest.raises(ValueError, match=rf"{name}.*received"):

@@ -27,13 +27,17 @@ from jigstack.datasets.targets import code_target
 from jigstack.pretext.collapse import Collapsed
 from jigstack.pretext.jigsaw import Jigsaw
 from jigstack.pretext.masked import MaskedTable
+from jigstack.pretext.parts import PARTS, load_parts
 from jigstack.pretext.pretrain import (
     PretrainWork,
     StoredInputs,
     best_epoch,
     compared_rows,
+    keep_snapshot,
     pretrain,
     skill_of_columns,
+    snapshot_file,
+    split_held,
 )
 from jigstack.pretext.probing import probe_rows
 from jigstack.training.device import Machine
@@ -188,6 +192,47 @@ def test_the_snapshot_of_the_best_probe_is_kept_also_by_a_resumed_training(
     others = load_file(tmp_path / "last" / "backbone.safetensors")
     assert not all(torch.equal(whole[name], others[name]) for name in whole)
     load_backbone(tmp_path / "whole")
+
+
+def test_a_snapshot_of_a_pretext_that_predicts_cells_is_of_its_decoder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The first of two probes wins: all that is kept is what one epoch of the same schedule left."""
+    draws = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": draws.normal(size=40)}, index=[f"r{number}" for number in range(40)])
+    frame["b"] = 2 * frame["a"]
+    schema = TableSchema.fit(frame, ["a", "b"])
+    inputs = TableRows(schema.encode(frame), frame.index.tolist(), schema)
+    options = Pretext(name="m", kind="masked", epochs=2, batch=16, optimiser="adamw", lr=0.01)
+    section = Backbone(kind="mlp", options={"width": 8, "depth": 1})
+    machine = Machine("cpu", "fp32", False, 1)
+    work = PretrainWork(options, inputs.owners, inputs, section, None, None, machine, 0, None, 1)
+    states = []
+
+    def worse_and_worse(work: Any, method: Any, folder: Path, epoch: int) -> dict[str, float]:
+        keep_snapshot(method, work.options.kind, snapshot_file(folder, epoch))
+        return {"snapshot": -float(epoch)}
+
+    monkeypatch.setattr("jigstack.pretext.pretrain.probe_scores", worse_and_worse)
+
+    def note(record: Any) -> None:
+        tensors = load_file(snapshot_file(tmp_path, record.epoch))
+        states.append({name.removeprefix("pretext:"): value for name, value in tensors.items()})
+
+    pretrain(work, tmp_path, "key", note)
+    kept = load_file(tmp_path / PARTS)
+    assert read_json(tmp_path / "backbone.json")["snapshot"] == 1
+    assert all(torch.equal(value, states[0][name]) for name, value in kept.items())
+    assert not all(torch.equal(value, states[1][name]) for name, value in kept.items())
+    backbone = load_file(tmp_path / "backbone.safetensors")
+    assert backbone.keys().isdisjoint(kept) and all(
+        torch.equal(value, states[0][name]) for name, value in backbone.items()
+    )
+    method = MaskedTable(load_backbone(tmp_path)[0], MaskedOptions())
+    load_parts(method, tmp_path, read_json(tmp_path / "backbone.json")["parts"])
+    held = split_held(work)[1]
+    skills = skill_of_columns(method.eval(), StoredInputs(inputs, held), machine, 0)
+    assert skills == read_json(tmp_path / "columns.json")
 
 
 def test_of_equal_probes_the_first_is_best():
