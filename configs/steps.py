@@ -28,7 +28,8 @@ class QuantileStep(Columns):
 
     kind: Literal["quantile"] = "quantile"
     quantiles: Annotated[int, Field(ge=2, le=10_000)] = 1000
-    """How many of a column's quantiles are kept; at most as many as there are rows."""
+    """How many of a column's quantiles are kept; at most as many as there are rows. They are read off 32,768 rows drawn
+    with the seed where there are more: a rank is then right within .3 % of the rows."""
 
 
 class Log1pStep(Columns):

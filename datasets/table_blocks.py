@@ -18,20 +18,26 @@ class Blocks:
     Attributes:
         rows: N.
         read: gives the blocks (B, K) float64 from the first row to the last; whoever takes one may overwrite it.
+        pick: gives the rows (S, K) of some numbers (S,), rising, and reads no others.
     """
 
     rows: int
     read: Callable[[], Iterator[Floats]]
+    pick: Callable[[NDArray[np.int64]], Floats]
 
     @classmethod
     def of(cls, values: NDArray, size: int = 4096) -> "Blocks":
         """Those of an array (N, K)."""
         starts = range(0, len(values), size)
-        return cls(len(values), lambda: (values[at : at + size].astype(np.float64) for at in starts))
+        return cls(
+            len(values),
+            lambda: (values[at : at + size].astype(np.float64) for at in starts),
+            lambda rows: values[rows].astype(np.float64),
+        )
 
     def through(self, change: Callable[[Floats], Floats]) -> "Blocks":
-        """The same rows, each block changed."""
-        return Blocks(self.rows, lambda: map(change, self.read()))
+        """The same rows, changed, each row by itself."""
+        return Blocks(self.rows, lambda: map(change, self.read()), lambda rows: change(self.pick(rows)))
 
 
 @dataclass(frozen=True)
@@ -88,17 +94,10 @@ class Moments:
 
 
 def sampled(blocks: Blocks, generator: np.random.Generator, most: int = MOST_SAMPLED) -> Floats:
-    """(S, K): all rows, or `most` drawn without repeats, in their order."""
+    """(S, K): all rows, or `most` drawn without repeats, in their order; the others are not read."""
     if blocks.rows <= most:
-        return np.concatenate(list(blocks.read()))
-    rows = np.sort(generator.choice(blocks.rows, most, replace=False))
-    parts: list[Floats] = []
-    start = 0
-    for block in blocks.read():
-        first, last = np.searchsorted(rows, [start, start + len(block)])
-        parts.append(block[rows[first:last] - start])
-        start += len(block)
-    return np.concatenate(parts)
+        return blocks.pick(np.arange(blocks.rows))
+    return blocks.pick(np.sort(generator.choice(blocks.rows, most, replace=False)))
 
 
 def quantiles(values: Floats, shares: Floats) -> Floats:

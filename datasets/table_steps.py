@@ -19,6 +19,7 @@ from .table_blocks import Blocks, Floats, Moments, quantiles, sampled
 MOST_SIDE = 4096  # of a Gram matrix whose eigenvectors are computed whole
 OVERSAMPLED, ITERATIONS = 10, 6  # of the randomised decomposition
 _TINY = 1e-7  # scikit-learn's: what lies so near to the first or last quantile is taken for it
+_LANES = 16  # columns that are turned together, so that their rows stay in the cache
 _STEP: TypeAdapter[Step] = TypeAdapter(Step)
 
 
@@ -46,7 +47,8 @@ class FittedStep:
         Raises:
             ValueError: log1p of -1 or less.
         """
-        arrays, taken = self.arrays, block[:, self.places]
+        arrays, some = self.arrays, len(self.places) < block.shape[1]
+        taken = block[:, self.places] if some else block
         match self.options:
             case StandardStep():
                 taken -= arrays["mean"]
@@ -55,8 +57,7 @@ class FittedStep:
                 _check_above(np.fmin.reduce(taken, initial=np.inf), [self.before[at] for at in self.places])
                 np.log1p(taken, out=taken)
             case QuantileStep():
-                for j in range(len(self.places)):
-                    taken[:, j] = _to_normal(taken[:, j], arrays["quantiles"][:, j])
+                _to_normal(taken, arrays["quantiles"])
             case RowsStep(how="standard"):
                 here = np.maximum((~np.isnan(taken)).sum(axis=1, keepdims=True), 1)
                 taken -= np.nansum(taken, axis=1, keepdims=True) / here
@@ -74,7 +75,8 @@ class FittedStep:
                         filled += arrays["mean"][place]
                     parts.append(filled @ arrays[f"components.{group}"].T)
                 return np.concatenate(parts, axis=1)
-        block[:, self.places] = taken
+        if some:
+            block[:, self.places] = taken
         return block
 
     def undo(self, block: Floats) -> Floats:
@@ -301,14 +303,28 @@ def _centred(block: Floats, places: NDArray[np.int64], mean: Floats) -> Floats:
     return part
 
 
-def _to_normal(values: Floats, marks: Floats) -> Floats:
-    """What scikit-learn's QuantileTransformer makes of one column: ranks between marks, ties in their middle."""
-    shares = np.linspace(0, 1, len(marks))
-    ranks = 0.5 * (np.interp(values, marks, shares) - np.interp(-values, -marks[::-1], -shares[::-1]))
-    ranks[values - _TINY < marks[0]] = 0.0
-    ranks[values + _TINY > marks[-1]] = 1.0
-    edge = ndtri(_TINY - np.spacing(1))
-    return np.clip(ndtri(ranks), edge, -edge)
+def _to_normal(values: Floats, marks: Floats) -> None:
+    """Make of columns (B, K) what scikit-learn's QuantileTransformer makes of them: ranks between marks (Q, K), ties in
+    their middle.
+
+    Values in rising order walk along the marks; finding the place of each by itself took four times as long.
+    """
+    shares, edge = np.linspace(0, 1, len(marks)), ndtri(_TINY - np.spacing(1))
+    for start in range(0, values.shape[1], _LANES):
+        ours = slice(start, start + _LANES)
+        columns, steps = np.ascontiguousarray(values[:, ours].T), np.ascontiguousarray(marks[:, ours].T)
+        ranks = np.empty_like(columns)
+        for column, step, rank in zip(columns, steps, ranks, strict=True):
+            order = np.argsort(column)
+            rising = column[order]
+            found = np.interp(rising, step, shares)
+            if (step[1:] == step[:-1]).any():  # only there the two ends of a tie differ
+                found = 0.5 * (found - np.interp(-rising, -step[::-1], -shares[::-1]))
+            rank[order] = found
+        ranks[columns - _TINY < steps[:, :1]] = 0.0
+        ranks[columns + _TINY > steps[:, -1:]] = 1.0
+        ndtri(ranks, out=ranks)
+        values[:, ours] = np.clip(ranks, edge, -edge, out=ranks).T
 
 
 def _check_above(low: Floats, names: Sequence[str]) -> None:

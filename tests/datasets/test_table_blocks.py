@@ -49,3 +49,16 @@ def test_many_rows_are_sampled_without_repeats_in_their_order():
     values = np.arange(1000.0)[:, None]
     some = sampled(Blocks.of(values, 64), np.random.default_rng(0), most=100)[:, 0]
     assert len(some) == 100 and (np.diff(some) > 0).all() and set(some) <= set(values[:, 0])
+
+
+def test_sampling_changes_the_drawn_rows_only():
+    seen: list[int] = []
+
+    def change(block: Floats) -> Floats:
+        seen.append(len(block))
+        return block + 1
+
+    blocks = Blocks.of(np.arange(1000.0)[:, None], 64).through(change)
+    some = sampled(blocks, np.random.default_rng(0), most=100)
+    assert seen == [100] and np.isin(some, np.arange(1, 1001.0)).all()
+    np.testing.assert_array_equal(sampled(blocks, np.random.default_rng(0)), np.arange(1, 1001.0)[:, None])

@@ -110,3 +110,20 @@ def test_columns_that_are_absent_or_twice_are_named():
         Cells(frame, [Source("agee", "number")])
     with pytest.raises(ValueError, match="received 'a' twice"):
         Cells(frame, [Source("a", "number")])
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "Float64", "mixed"])
+def test_picked_rows_are_those_of_the_blocks_and_the_frame_is_left_alone(kind: str):
+    values = np.random.default_rng(0).normal(size=(50, 3))
+    values[4, 1] = np.nan
+    frame = pd.DataFrame(values, columns=["a", "b", "c"])
+    frame = frame.assign(b=frame["b"].astype(str)) if kind == "mixed" else frame.astype(kind)
+    before = frame.copy()
+    blocks = Cells(frame, [Source(name, "number") for name in frame]).blocks
+    whole, rows = np.concatenate(list(blocks.read())), np.array([0, 4, 5, 49])
+    np.testing.assert_allclose(whole, values, rtol=1e-6)
+    some = blocks.pick(rows)
+    np.testing.assert_array_equal(some, whole[rows])
+    some[:] = 0.0
+    next(iter(blocks.read()))[:] = 0.0
+    pd.testing.assert_frame_equal(frame, before)
