@@ -31,18 +31,17 @@ class RegressionOptions(Options):
     range: tuple[float, float] | None = None
     """Smallest and largest possible value; predictions are clipped to it."""
     loss: Literal["squared", "pearson"] = "squared"
-    """`pearson`: 1 - the mean Pearson correlation, for scores that look at order and proportion alone; the unit of the
-    predictions is then free."""
+    """`pearson`: 1 - the mean Pearson correlation, for scores that look at order and proportion alone."""
     centre: Literal["row", "column"] | None = None
     """What `pearson` correlates: the columns within each `row` (null; two or more of them), or the rows of a batch
-    within each `column`."""
+    within each `column`. A row's predictions then have no unit; those of columns have theirs."""
 
     @model_validator(mode="after")
     def _of_pearson(self) -> "RegressionOptions":
         if self.loss == "squared" and self.centre is not None:
             raise ValueError("centre left out with loss: squared, which does not read it")
-        if self.loss == "pearson" and self.range is not None:
-            raise ValueError("range left out with loss: pearson, whose predictions have no unit")
+        if self.correlates == "row" and self.range is not None:
+            raise ValueError("range left out with loss: pearson within rows, whose predictions have no unit")
         return self
 
     @property

@@ -19,8 +19,8 @@ class RegressionTarget:
     The correlation within a row sees how the columns lie to each other, so that with it all of them share one mean and
     one scale, the mean deviation within a row: the loss is then the metric `pearson` of the table's own numbers. It
     leaves level and spread of a row open; `decode` gives every row the same, so that averages over views and fold
-    models weigh all alike. With the correlation within a column, level and spread of a column are whatever the
-    network of a fold says.
+    models weigh all alike. With the correlation within a column, each column has its own mean and scale; level and
+    spread of the outputs, open in training, are those of the truth after `transfer.calibration`.
 
     Attributes:
         inputs: the K table columns.
@@ -61,7 +61,7 @@ class RegressionTarget:
 
     @property
     def space(self) -> str:
-        return {"row_correlation": "pearson", "column_correlation": "pearson_columns"}.get(self.loss, "value")
+        return "pearson" if self.loss == "row_correlation" else "value"
 
     @property
     def width(self) -> int:
@@ -127,7 +127,13 @@ class RegressionTarget:
 
     @property
     def measures(self) -> dict[str, str]:
-        return {"rmse": "", "r2": ""} if self.space == "value" else {self.space: ""}
+        if self.loss == "row_correlation":
+            return {"pearson": ""}
+        return {
+            **({"pearson_columns": ""} if self.loss == "column_correlation" else {}),
+            "rmse": "",
+            "r2": "",
+        }
 
     @property
     def start(self) -> np.ndarray:

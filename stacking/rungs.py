@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..datasets.folds import FoldPlan
 from ..scoring.metrics import Array
+from ..scoring.pearson import ROUNDING
 from .boosting import Boosting
 from .columns import TABLE
 from .level2 import Learner, Parts, Stacked, seeded, stack_features
@@ -74,7 +75,7 @@ def build_candidates(
 
     Returns:
         constant; each head (through a ridge if it does not decode to the target); the mean of the decoding
-        heads if there are several; ridge; lightgbm.
+        heads if there are several (for metric pearson that of their rows' patterns); ridge; lightgbm.
     """
     ridge = Ridge(scored.is_classes)
     shown = [member for member in members if member.insample is not None]
@@ -192,8 +193,9 @@ def _head(member: Member, scored: Problem, labelled: Problem, test_ids: NDArray)
 
 def _mean(heads: Sequence[Candidate], shown: Sequence[Member], labelled: Problem) -> Candidate:
     # Fold model k of the mean is the mean of the heads' fold models k.
-    predicted = np.mean([head.nested for head in heads], axis=0)
-    test = np.mean([head.test for head in heads], axis=0)
+    average = _mean_pattern if labelled.metric.name == "pearson" else partial(np.mean, axis=0)
+    predicted = average([head.nested for head in heads])
+    test = average([head.test for head in heads])
     in_sample = None
     if len(shown) == len(heads):
         frames = [
@@ -204,9 +206,23 @@ def _mean(heads: Sequence[Candidate], shown: Sequence[Member], labelled: Problem
             rows = rows.intersection(frame.index)
         rows = rows[rows.get_level_values(0).isin(labelled.ids)]
         if len(rows):
-            averaged = np.mean([frame.loc[rows].to_numpy(dtype=np.float64) for frame in frames], axis=0)
+            averaged = average([frame.loc[rows].to_numpy(dtype=np.float64) for frame in frames])
             in_sample = labelled.take(rows.get_level_values(0).to_numpy()).score(averaged)
     return Candidate("mean", "mean", predicted, predicted, in_sample, test)
+
+
+def _mean_pattern(parts: Sequence[Array]) -> Array:
+    """The mean of predictions (..., O) of which the correlation within a row counts.
+
+    A correlation sees neither level nor spread of a row, and a head that was trained by it leaves both open. So each
+    head's row is standardised first, else the widest would decide alone; the mean pattern gets the mean level and
+    spread of the heads. A constant row has no pattern.
+    """
+    values = np.stack(parts)  # (heads, ..., O)
+    level, spread = values.mean(axis=-1, keepdims=True), values.std(axis=-1, keepdims=True)
+    flat = spread <= ROUNDING * np.abs(values).max(axis=-1, keepdims=True, initial=0.0)
+    patterns = np.where(flat, 0.0, (values - level) / np.where(flat, 1.0, spread))
+    return level.mean(axis=0) + spread.mean(axis=0) * patterns.mean(axis=0)
 
 
 def _stacker(name: str, kind: Kind, stacked: Stacked) -> Candidate:

@@ -21,6 +21,7 @@ from ..training.fit import FitOptions, Record, Training, batches, fit
 from ..training.interrupt import Interrupted
 from ..training.optimiser import parameter_groups
 from ..training.randomness import reseed_global
+from .calibration import calibrate
 from .network import HeadNetwork
 from .rows import LabelledInputs
 
@@ -115,7 +116,11 @@ def finetune_fold(
         _train(work, training, best, ids, held, folder / "last.ckpt", report, stop)
         history[str(number)] = training.history
         write_json(histories, history)  # before the weights: who finds these finds their history
-        _save_weights(best.weights() if stopping else training.averaged.state_dict(), path, key)
+        network = training.averaged
+        if stopping:
+            network.load_state_dict(best.weights())
+        calibrate(network, labelled(work, ids, targets), work.machine)
+        _save_weights(network.state_dict(), path, key)
         best.remove()
     work.inputs.save(folder)
     write_json(

@@ -64,7 +64,7 @@ def test_a_network_is_written_as_it_always_was():
     ("options", "message"),
     [
         ({"centre": "row"}, "centre left out with loss: squared"),
-        ({"loss": "pearson", "range": (0, 1)}, "range left out with loss: pearson"),
+        ({"loss": "pearson", "range": (0, 1)}, "range left out with loss: pearson within rows"),
     ],
 )
 def test_options_of_a_correlation_that_nothing_reads_are_refused(options: dict, message: str):

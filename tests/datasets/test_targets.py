@@ -143,7 +143,8 @@ def test_columns_that_are_correlated_one_by_one_are_standardised_one_by_one():
     target = correlated(centre="column")
     encoded = target.encode(pd.DataFrame(CELLS, columns=["a", "b", "c"]))
     np.testing.assert_allclose(encoded, StandardScaler().fit_transform(CELLS), rtol=1e-5, atol=1e-6)
-    assert (target.loss, list(target.measures)) == ("column_correlation", ["pearson_columns"])
+    assert (target.loss, target.space) == ("column_correlation", "value")
+    assert list(target.measures) == ["pearson_columns", "rmse", "r2"]
 
 
 def test_one_column_has_no_correlation_within_a_row():

@@ -1,5 +1,6 @@
 """The ladder on simulated members whose truth is known."""
 
+import dataclasses
 import json
 
 import lightgbm as lgb
@@ -408,3 +409,37 @@ def test_the_table_marks_the_chosen_rung(world, tmp_path):
     assert all(list(line) == list(lines[0]) for line in lines)
     with pytest.raises(ValueError, match="Did you mean 'ridge'"):
         ladder.rung("rigde")
+
+
+def test_the_mean_of_heads_by_correlation_is_that_of_their_patterns(world, tmp_path):
+    """A head whose rows lie and spread widely, of which the correlation sees nothing, weighs no more than another."""
+    w = world(n=150, n_test=30)
+    columns = ["target", "up", "down"]
+    w.train["up"], w.train["down"] = w.rng.normal(size=(2, len(w.train)))
+    guesses = {}
+
+    def head(name, wide):
+        base = w.task(name, views=1)
+        known = w.train[columns].reindex(base.frame["id"]).fillna(0.0).to_numpy()
+        values = known + 0.7 * w.rng.normal(size=known.shape)
+        draws = w.rng.uniform(1.0, 2.0, (len(values), 2))
+        values = values * draws[:, :1] ** wide + wide * draws[:, 1:]
+        names = [f"{name}.{column}" for column in columns]
+        frame = base.frame[["id", "role", "fold", "view"]].assign(**dict(zip(names, values.T, strict=True)))
+        guesses[name] = frame.set_index(["id", "role"])[names]
+        return dataclasses.replace(
+            base,
+            frame=frame,
+            columns=tuple(names),
+            decodes={c: {n: 1.0} for c, n in zip(columns, names, strict=True)},
+        )
+
+    ladder = w.stack(tmp_path, [head("one", 0), head("two", 12)], target=columns, metric="pearson")
+    mean = ladder.nested("mean")
+    rows = [guesses[name].xs("oof", level="role").loc[mean.index].to_numpy() for name in ("one", "two")]
+    patterns = sum((row - row.mean(1, keepdims=True)) / row.std(1, keepdims=True) for row in rows)
+    for said, wanted in zip(mean.to_numpy(), patterns, strict=True):
+        assert np.corrcoef(said, wanted)[0, 1] == pytest.approx(1.0)
+    np.testing.assert_allclose(mean.mean(axis=1), (rows[0].mean(1) + rows[1].mean(1)) / 2, rtol=1e-6)
+    heads = [ladder.rung(name).nested for name in ("one", "two")]
+    assert ladder.rung("mean").nested > max(heads) + 0.03
