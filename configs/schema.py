@@ -117,7 +117,7 @@ class Pretext(Optimisation):
     optimiser: Auto | Literal["adamw", "sgd"] = "auto"
     """`sgd`: momentum .9, all weights decay; `auto`: sgd for simsiam and simsiam_rows, adamw for the others."""
     collapse: Literal["stop", "warn"] = "stop"
-    """After three epochs in which all pictures get the same features: end the training with advice, or only warn."""
+    """After three epochs in which all inputs get the same features: end the training with advice, or only warn."""
     snapshot: Literal["last", "probe"] = "last"
     """The checkpoint to keep: the `last` epoch's, or that of the best `probe`, which reads labels."""
     options: dict[str, Any] = {}

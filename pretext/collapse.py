@@ -1,4 +1,4 @@
-"""Collapse, where a pretext learns to give every picture the same features: noticed, explained, stopped."""
+"""Collapse, where a pretext learns to give every input the same features: noticed, explained, stopped."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -62,9 +62,9 @@ class Gauge:
         if any(map(math.isnan, (self.outputs, self.features, self.rank))):
             return "the features are not finite"
         if self.outputs < THIN:
-            return f"all pictures get nearly the same outputs (std·√D {self.outputs:.3f}; 1 is healthy, 0 collapsed)"
+            return f"all inputs get nearly the same outputs (std·√D {self.outputs:.3f}; 1 is healthy, 0 collapsed)"
         if self.features < THIN_FEATURES:
-            return f"all pictures get nearly the same features (std·√D {self.features:.4f}; 0 is collapsed)"
+            return f"all inputs get nearly the same features (std·√D {self.features:.4f}; 0 is collapsed)"
         if self.rank < FLAT_RANK:
             return f"all features lie on one line (effective rank {self.rank:.2f})"
         return ""

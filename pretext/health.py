@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def spread(features: Tensor) -> Iterator[tuple[str, float]]:
-    """Yield how far features of different images lie apart.
+    """Yield how far features of different inputs lie apart.
 
     Args:
-        features: (B, D) of different images.
+        features: (B, D) of different inputs.
 
     Yields:
         `feature_std`: standard deviation of the normalised features times √D, 1 if spread evenly, 0 if collapsed (Chen

@@ -95,7 +95,7 @@ def pretrain(
 
     Raises:
         Interrupted: `stop` became true; `last.ckpt` holds everything.
-        Collapsed: all pictures get the same features; `last.ckpt` is kept.
+        Collapsed: all inputs get the same features; `last.ckpt` is kept.
         ValueError: fewer readable rows than one training step needs.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ def test_a_healthy_history_says_nothing():
 
 def test_the_first_collapsed_epoch_warns_the_second_advises_the_third_stops():
     first, second = watch().judge([GOOD, THIN]), watch().judge([GOOD, THIN, THIN])
-    assert "warning: sim: all pictures get nearly the same outputs (std·√D 0.020" in first
+    assert "warning: sim: all inputs get nearly the same outputs (std·√D 0.020" in first
     assert "Try" not in first
     assert "for 2 epochs" in second
     assert "Try lr: 0.01 (now 0.03), batch: 64 (now 32)." in second
