@@ -31,8 +31,9 @@ def fold_batch_norm(module: nn.Module, example: Any) -> nn.Module:
 
     One forward pass on the example shows which layer feeds which: a batch norm is folded if it normalises by its
     running statistics and the output of exactly one convolution or linear layer, which runs once and whose output
-    nothing else reads. All others stay, and `batch_norms` names them. The copy is then compared with the original; if
-    their outputs differ by more than `TOLERANCE`, nothing is folded.
+    nothing else reads. A part that knows more, as TabNet whose steps share layers, has a method `fold_norms` that
+    changes it in place, and is asked first. All others stay, and `batch_norms` names them. The copy is then compared
+    with the original; if their outputs differ by more than `TOLERANCE`, nothing is folded.
 
     Args:
         module: the network; it is not changed.
@@ -49,8 +50,11 @@ def fold_batch_norm(module: nn.Module, example: Any) -> nn.Module:
     plain = copy.deepcopy(module).eval()
     with torch.no_grad():
         folded = copy.deepcopy(plain)
+        for part in list(folded.modules()):
+            if hasattr(part, "fold_norms"):
+                part.fold_norms()  # pyright: ignore[reportCallIssue]
         for layer, norm in _pairs(folded, example):
-            _fold(layer, norm)
+            fold_into(layer, norm)
             _replace(folded, norm)
         return folded if _agree(plain, folded, example) else plain
 
@@ -131,8 +135,13 @@ def _pairs(module: nn.Module, example: Any) -> list[tuple[nn.Module, _BatchNorm]
     return pairs
 
 
-def _fold(layer: Any, norm: Any) -> None:
-    """Scale the weights and move the bias, in double precision."""
+def fold_into(layer: Any, norm: Any) -> None:
+    """Scale the weights of a layer and move its bias, in double precision, so that it does the batch norm's work too.
+
+    Args:
+        layer: a convolution or linear layer; it is changed.
+        norm: the batch norm, with running statistics.
+    """
     fuse: Any = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
     double = [
         None if value is None else value.double()

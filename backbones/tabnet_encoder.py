@@ -1,5 +1,6 @@
 """The encoder of TabNet on features: steps that each look at a few columns, chosen row by row."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .folding import fold_into
 from .ghost_norm import GhostBatchNorm1d
 from .sparsemax import entmax15, sparsemax
 
@@ -165,8 +167,8 @@ class TabNetEncoder(nn.Module):
             )
         f = features if self.initial_norm is None else self.initial_norm(features)  # (B, E)
         forbidden = _forbidden(prior) if self.forbid_masked and prior is not None else None
-        split = [self.dim, self.n_a]
-        a = self.splitter(f, self.shared).split(split, 1)[1]
+        h = self.splitter(f, self.shared)
+        a = h.split([h.shape[1] - self.n_a, self.n_a], 1)[1]
         steps, masks = [], []
         for attention, transformer in zip(self.attentions, self.transformers, strict=True):
             z = attention(a)  # (B, D)
@@ -176,10 +178,24 @@ class TabNetEncoder(nn.Module):
                 z = z.masked_fill(forbidden, -math.inf)
             m = MASKS[self.mask](z)
             prior = self.gamma - m if prior is None else (self.gamma - m) * prior
-            d, a = transformer(self._of_features(m) * f, self.shared).split(split, 1)
+            h = transformer(self._of_features(m) * f, self.shared)
+            d, a = h.split([self.dim, h.shape[1] - self.dim], 1)
             steps.append(d)
             masks.append(m)
         return Encoded(tuple(steps), tuple(masks), self.epsilon)
+
+    def fold_norms(self) -> None:
+        """Make it faster for prediction, in place: each transformer gets layers of its own with its norms in them.
+
+        What nothing reads is left out: of the splitter the d part, of the last step the a part. It cannot be trained
+        afterwards, and its state fits no other encoder.
+        """
+        last = len(self.transformers) - 1
+        self.splitter.fold(self.shared, slice(self.dim, None))
+        for number, transformer in enumerate(self.transformers):
+            assert isinstance(transformer, FeatureTransformer)
+            transformer.fold(self.shared, slice(self.dim) if number == last else slice(None))
+        self.shared = nn.ModuleList()
 
     def _of_features(self, m: Tensor) -> Tensor:
         """A mask of columns (B, D) as one of features (B, E)."""
@@ -199,6 +215,7 @@ class FeatureTransformer(nn.Module):
     def __init__(self, own: Sequence[nn.Linear], norms: Sequence[GhostBatchNorm1d]) -> None:
         super().__init__()
         self.own, self.norms = nn.ModuleList(own), nn.ModuleList(norms)
+        self.kept = slice(None)
 
     def forward(self, x: Tensor, shared: nn.ModuleList) -> Tensor:
         """Transform.
@@ -208,15 +225,35 @@ class FeatureTransformer(nn.Module):
             shared: the linear layers before its own; they belong to the encoder.
 
         Returns:
-            (B, n_d + n_a).
+            (B, n_d + n_a), or fewer of them once folded.
         """
-        h = None
-        for linear, norm in zip([*shared, *self.own], self.norms, strict=True):
+        h, last = None, len(self.norms) - 1
+        for number, (linear, norm) in enumerate(zip([*shared, *self.own], self.norms, strict=True)):
             u = F.glu(norm(linear(x if h is None else h)))
-            # Halving the variance of a sum of two keeps training stable (section "Feature processing").
-            h = u if h is None else (h + u) * _HALF
+            if h is not None:
+                # Halving the variance of a sum of two keeps training stable (section "Feature processing").
+                u = u.add_(h[:, self.kept] if number == last else h).mul_(_HALF)
+            h = u
         assert h is not None
         return h
+
+    def fold(self, shared: nn.ModuleList, kept: slice) -> None:
+        """Take copies of the shared layers, put the norms into all layers, and compute only some of the outputs.
+
+        Args:
+            shared: the linear layers before its own.
+            kept: which of the n_d + n_a outputs.
+        """
+        layers = [copy.deepcopy(linear) for linear in [*shared, *self.own]]
+        for linear, norm in zip(layers, self.norms, strict=True):
+            fold_into(linear, norm)
+        # GLU: the first half of the outputs times the sigmoid of the second.
+        for name in ("weight", "bias"):
+            value, gate = getattr(layers[-1], name).chunk(2)
+            rows = torch.cat([value[kept], gate[kept]])
+            setattr(layers[-1], name, nn.Parameter(rows, requires_grad=False))
+        self.own, self.kept = nn.ModuleList(layers), kept
+        self.norms = nn.ModuleList(nn.Identity() for _ in layers)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

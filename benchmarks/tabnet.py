@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jigstack.backbones.folding import fold_batch_norm
 from jigstack.backbones.table_input import TableInput
 from jigstack.backbones.tabnet import TabNet
 from jigstack.backbones.tabnet_peer import peer_network
@@ -120,10 +121,37 @@ class Ours:
         return float(torch.stack(losses).mean())
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        self.net.eval()
+        # Folded anew each time, as `jigstack` does once a prediction.
+        net = fold_batch_norm(self.net, self.net.example())
         with torch.inference_mode():
             parts = torch.from_numpy(x).split(self.batch)
-            return torch.cat([self.head(self.net(part)).softmax(1) for part in parts]).numpy()
+            return torch.cat([self.head(net(part)).softmax(1) for part in parts]).numpy()
+
+
+def curve(x: np.ndarray, y: np.ndarray, width: int, batch: int, steps: int, dtype: torch.dtype) -> float:
+    """The largest difference of both ways' losses: the same weights at first, the same batches, the same Adam."""
+    theirs = Theirs(x, y, width, batch).model
+    ours = Ours(x, y, width, batch, theirs)
+    networks = nn.ModuleList([ours.net, ours.head]).to(dtype).train(), theirs.network.to(dtype).train()
+    adams = [torch.optim.Adam(network.parameters(), RATE) for network in networks]
+    most = 0.0
+    for places in itertools.islice(ours.places, steps):
+        rows, truth, losses = ours.x[places].to(dtype), ours.y[places], []
+        for number, (network, adam) in enumerate(zip(networks, adams, strict=True)):
+            if number == 0:
+                features, sparsity = ours.net.penalised(rows)
+                logits = ours.head(features)
+            else:
+                logits, minus = network(rows)
+                sparsity = -minus
+            loss = F.cross_entropy(logits, truth) + SPARSITY * sparsity
+            adam.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            adam.step()
+            losses.append(loss.item())
+        most = max(most, abs(losses[0] - losses[1]))
+    return most
 
 
 def timed(action: Callable[[], Any]) -> tuple[dict[str, float], Any]:
@@ -146,6 +174,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--curve", type=int, default=100, help="steps over which the losses are compared; 0: none"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
@@ -200,6 +231,14 @@ def main() -> None:
                     f"  mean loss of the last round: ours {losses['ours']:.4f}, theirs {losses['theirs']:.4f}"
                 )
             table.append(row)
+    curves = []
+    for width in options.widths if options.curve else []:
+        for dtype in (torch.float64, torch.float32):
+            most = curve(x, y, width, options.batch, options.curve, dtype)
+            curves.append({"width": width, "dtype": str(dtype), "steps": options.curve, "apart": most})
+            print(
+                f"n_d = n_a = {width:3d} losses of {options.curve} steps in {dtype} apart by {most:.1e} at most"
+            )
     if options.out is not None:
         machine = {
             "processor": platform.processor() or platform.machine(),
@@ -209,7 +248,7 @@ def main() -> None:
         }
         settings = {key: getattr(options, key) for key in ("rows", "columns", "batch", "steps", "rounds")}
         options.out.write_text(
-            json.dumps({"machine": machine, "settings": settings, "rows": table}, indent=1)
+            json.dumps({"machine": machine, "settings": settings, "rows": table, "curves": curves}, indent=1)
         )
 
 

@@ -1,10 +1,12 @@
 """The parts of the encoder that pytorch-tabnet does not have, and the promises of its options; see test_tabnet_peer."""
 
+import copy
 import math
 from typing import Any
 
 import pytest
 import torch
+from jigstack.backbones.folding import batch_norms
 from jigstack.backbones.tabnet_encoder import Encoded, TabNetEncoder
 from torch import Tensor
 
@@ -184,3 +186,40 @@ def test_inputs_of_another_shape_are_refused():
         encoder()(torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"prior: expected \(2, 3\), one for each column, received \(2, 5\)"):
         encoder()(torch.zeros(2, 5), torch.ones(2, 5))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"n_d": 2, "n_a": 5, "initial_norm": True},
+        {"n_shared": 0, "n_independent": 1, "n_steps": 1},
+        {"n_shared": 1, "n_independent": 0},
+        {"mask": "entmax", "forbid_masked": True, "scale": [1.0, 0.5, 0.5, 0.5, 1.0]},
+    ],
+)
+def test_folded_it_gives_the_same_steps_masks_and_sparsity_and_computes_no_norm_of_a_layer(options: Any):
+    torch.manual_seed(0)
+    prior = (torch.rand(40, 3) < 0.7).double()
+    network = encoder(**options).double()
+    for _ in range(3):
+        network(rows().double(), prior)
+    expected = network.eval()(rows().double(), prior)
+    folded = copy.deepcopy(network)
+    with torch.no_grad():
+        folded.fold_norms()
+        found = folded(rows().double(), prior)
+    left = [name for name in batch_norms(folded) if not name.startswith("attentions.")]
+    assert left == (["initial_norm"] if "initial_norm" in options else [])
+    torch.testing.assert_close(found.steps, expected.steps, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.masks, expected.masks, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.sparsity, expected.sparsity, rtol=0, atol=1e-12)
+
+
+def test_folded_it_leaves_out_what_nothing_reads():
+    network = encoder().eval()
+    with torch.no_grad():
+        network.fold_norms()
+    shapes = [tuple(t.own[-1].weight.shape) for t in [network.splitter, *network.transformers]]  # pyright: ignore
+    assert shapes == [(6, 7), (14, 7), (14, 7), (8, 7)]
+    assert not network.shared
