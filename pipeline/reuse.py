@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from scipy.special import bdtr
 
 from ..backbones import read_seen
 from ..configs.errors import UserError
@@ -12,6 +13,7 @@ from .checkpoints import checkpoint_file
 from .workspace import Workspace
 
 UNEQUAL = 0.1  # a pretext holds out a twentieth of its rows at random, so that shares differ a little
+CHANCE = 0.05  # below it so few seen test rows are no accident
 
 
 def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
@@ -93,7 +95,7 @@ def check_seen(workspace: Workspace, key: str, file: Path, scope: str | None) ->
             f"{key}: expected a checkpoint that saw no validation row (scope: inductive), received one that saw "
             f"{shares}; pretrain anew, or use scope: transductive"
         )
-    if share_train > share_test + UNEQUAL and scope != "asymmetric":
+    if scope != "asymmetric" and one_sided(share_train, round(share_test * len(test)), len(test)):
         way_out = (
             "write scope: asymmetric" if scope else "take it as a pretext, with reuse and scope: asymmetric,"
         )
@@ -103,3 +105,24 @@ def check_seen(workspace: Workspace, key: str, file: Path, scope: str | None) ->
             "beside every score"
         )
     return f"{key}: {file} saw {shares}"
+
+
+def one_sided(share: float, seen: int, count: int) -> bool:
+    """Whether a checkpoint saw clearly fewer of the test rows than of the train rows.
+
+    Of five test rows one that was held out is a fifth, so that shares alone say nothing: the number must also be one
+    that a draw with the train rows' share, less `UNEQUAL`, seldom gives (exact binomial, `CHANCE`). No test row at all
+    is always too few, since that is what a one-sided pretraining sees.
+
+    Args:
+        share: of the train rows that were seen, 0 to 1.
+        seen, count: how many of how many test rows were seen.
+
+    Example:
+        >>> one_sided(0.95, 4, 5), one_sided(0.95, 0, 1), one_sided(0.95, 600, 1000)
+        (False, True, True)
+    """
+    expected = share - UNEQUAL
+    if expected <= 0:
+        return False
+    return seen == 0 or (seen < expected * count and float(bdtr(seen, count, expected)) < CHANCE)

@@ -15,12 +15,16 @@ from ..scoring.metrics import METRICS, Array
 from ..scoring.neighbours import neighbours
 from ..scoring.ridge import PENALTIES, Basis, Moments, best_penalty
 
-Kind = Literal["classes", "values", "directions"]
+Kind = Literal["classes", "values", "directions", "rows", "columns"]
 MEASURES: dict[Kind, tuple[str, ...]] = {
     "classes": ("accuracy",),
     "values": ("rmse", "r2"),
     "directions": ("cosine",),
+    "rows": ("pearson",),
+    "columns": ("pearson_columns",),
 }
+NUMBERS = ("values", "rows", "columns")
+"""Kinds of targets that are numbers: in their own units, or of interest as far as they correlate."""
 INNER = 5
 """Most inner splits that judge a penalty; more folds than these are joined."""
 KEPT = INNER * (INNER + 1) // 2
@@ -49,8 +53,8 @@ def probe(
 
     Args:
         features: (N, D) of the rows.
-        targets: (N, K) one-hot classes, values in their own units, or vectors of which the direction counts. A row with
-            a NaN is left out.
+        targets: (N, K) one-hot classes, values in their own units, vectors of which the direction counts, or values of
+            which the correlation within a row (two columns or more) or a column counts. A row with a NaN is left out.
         kind: what the targets are.
         folds: (N,) the fold that scores a row; -1 for a row that is only learned from.
         groups: (N,) rows of one group stay together in inner splits; needed with fewer than three folds only. None:
@@ -62,8 +66,9 @@ def probe(
 
     Yields:
         `knn.accuracy` and `ridge.accuracy` of classes; `knn.rmse`, `knn.r2`, `ridge.rmse` and `ridge.r2` of values, the
-        average over the columns; `knn.cosine` and `ridge.cosine` of directions. r2 is left out where all scored values
-        are equal.
+        average over the columns; `knn.cosine` and `ridge.cosine` of directions; `knn.pearson` and `ridge.pearson` of
+        rows; `knn.pearson_columns` and `ridge.pearson_columns` of columns. r2 and correlations are left out where all
+        scored values are equal.
 
     Raises:
         ValueError: shapes that do not fit, features that are not finite, an unknown kind, `labels` without `draws` or
@@ -93,7 +98,7 @@ def probe(
         by_neighbours.append(neighbours(raw[0].detach(), y[learned], raw[1].detach(), k))
         penalty = ridge.tune(learned, inner_splits(folds[learned], names[learned]))
         guesses = ridge.fit(learned).predict(x[held], penalty)
-        if kind == "values":
+        if kind in NUMBERS:
             # A feature that is dead on all learned rows but one may light up in a picture and decide the whole score.
             guesses = np.clip(guesses, y[learned].min(axis=0), y[learned].max(axis=0))
         by_ridge.append(guesses)
@@ -222,7 +227,10 @@ class _Ridge:
         return Basis.of_moments(sums - Moments.of(self.x[others], self.y[others]))
 
     def tune(self, rows: NDArray[np.int64], held_out: Sequence[NDArray[np.bool_]]) -> float:
-        """The penalty of the least squared error on inner held-out rows, each column in units of its variance."""
+        """The penalty of the least squared error on inner held-out rows, each column in units of its variance.
+
+        The correlation within a row sees columns in the table's units, so that with it they are weighed in these.
+        """
         spread = self.y[rows].var(axis=0)
         errors = np.zeros(len(PENALTIES))
         for held in held_out:
@@ -230,7 +238,7 @@ class _Ridge:
                 found = self.fit(rows[~held]).errors(self.x[rows[held]], self.y[rows[held]])  # (P, K)
                 errors += (
                     (found / np.where(spread > 0, spread, 1.0)).sum(axis=1)
-                    if self.kind == "values"
+                    if self.kind in ("values", "columns")
                     else (found.sum(axis=1))
                 )
         return float(best_penalty(errors[:, None])[0])

@@ -128,7 +128,7 @@ def probe_rows(
 
 
 def summary(scores: Scores) -> float:
-    """One number to choose by: the mean over the tasks of the ridge's r2, accuracy or cosine."""
+    """One number to choose by: the mean over the tasks of the ridge's r2, accuracy, cosine or correlation."""
     found = [
         value
         for name, value in scores.items()
@@ -209,10 +209,9 @@ def _features(backbone: Any, batch: Tensor, machine: Machine) -> Tensor:
 
 
 def _kind(target: Target) -> Kind:
-    """By the first measure; a target may have others that a probe does not report. Correlated columns are values."""
+    """By the first measure; a target may have others that a probe does not report."""
     first = next(iter(target.measures))
     kinds: dict[str, Kind] = {measures[0]: kind for kind, measures in MEASURES.items()}
-    kinds |= {"pearson": "values", "pearson_columns": "values"}
     if first not in kinds:
         raise ValueError(
             f"task {target.name}: expected one of {list(kinds)} as first measure, received {first}"

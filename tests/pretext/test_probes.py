@@ -146,7 +146,10 @@ def test_collapsed_features_predict_the_mean():
     ("change", "message"),
     [
         ({"targets": Y[:5]}, r"received \(120, 10\), \(5, 1\)"),
-        ({"kind": "ranks"}, "`kind`: expected one of classes, values, directions, received 'ranks'"),
+        (
+            {"kind": "ranks"},
+            "`kind`: expected one of classes, values, directions, rows, columns, received 'ranks'",
+        ),
         ({"features": np.full((N, D), np.nan)}, "`features`: expected finite"),
         ({"labels": 10}, "together with `draws`"),
         ({"folds": np.full(N, -1)}, "expected a fold with labelled rows to score"),

@@ -165,3 +165,22 @@ def test_raw_pixels_stand_beside_the_backbones(frame, plan, pictures):
     assert list(table) == ["raw pixels", "random init"]
     assert table["raw pixels"]["tone.knn.accuracy"] == 1  # the colour of a picture is its class
     assert sum(len(batch) for batch in first_inputs(pictures, rows.ids)) == len(rows.ids)
+
+
+@pytest.mark.parametrize(("centre", "measure"), [("row", "pearson"), ("column", "pearson_columns")])
+def test_a_task_of_correlations_is_probed_and_chosen_by_its_correlation(
+    frame, plan, pictures, centre: str, measure: str
+):
+    number = np.arange(N)
+    wide = frame.assign(a=number % 3, b=100.0 * (number % 3 == 1), c=number % 2)
+    options = {"loss": "pearson", "centre": centre}
+    task = Task(kind="regression", columns=["a", "b", "c"], options=options)
+    rows = probe_rows({"shape": code_target("shape", task, wide)}, wide, plan, pictures, Probe(), 0)
+    assert rows is not None
+    places = np.array([int(name[1:]) for name in rows.ids])
+    features = torch.randn(len(places), 4, generator=torch.Generator().manual_seed(0))
+    features[:, 0] = torch.from_numpy((places % 3 == 1).astype(np.float32))
+    scores = rows.scores(features)
+    assert set(scores) == {f"shape.{way}.{measure}" for way in ("knn", "ridge")}
+    assert summary(scores) == scores[f"shape.ridge.{measure}"]
+    assert summary(rows.scores(torch.from_numpy(np.eye(6, dtype=np.float32)[places % 6]))) > summary(scores)

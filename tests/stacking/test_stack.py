@@ -440,6 +440,8 @@ def test_the_mean_of_heads_by_correlation_is_that_of_their_patterns(world, tmp_p
     patterns = np.sum([(row - row.mean(1, keepdims=True)) / row.std(1, keepdims=True) for row in rows], 0)
     for said, wanted in zip(mean.to_numpy(), patterns, strict=True):
         assert np.corrcoef(said, wanted)[0, 1] == pytest.approx(1.0)
-    np.testing.assert_allclose(mean.mean(axis=1), (rows[0].mean(1) + rows[1].mean(1)) / 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        mean.mean(axis=1), (rows[0].mean(1) + rows[1].mean(1)) / 2, rtol=1e-4, atol=1e-3
+    )
     heads = [ladder.rung(name).nested for name in ("one", "two")]
     assert ladder.rung("mean").nested > max(heads) + 0.03
