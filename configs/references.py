@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from . import registry
 from .errors import KeyPath, Problem, closest, shown
@@ -147,7 +150,11 @@ def _modalities(config: Config) -> Iterator[Problem]:
 
 
 def of_pictures_only(config: Config) -> Iterator[KeyPath]:
-    """The keys of pretexts and tasks that nothing reads, since the backbone reads lines of the table."""
+    """The keys that nothing reads: of pretexts and tasks whose backbone reads lines of the table, of all without
+    pictures."""
+    if not _has_pictures(config):
+        yield ("data", "decode")
+        yield ("features", "size")
     readers = backbones_of(config)
     owners: dict[KeyPath, str] = {
         ("pretext", index): f"pretext {stage.name}" for index, stage in enumerate(config.pretext)
@@ -158,15 +165,25 @@ def of_pictures_only(config: Config) -> Iterator[KeyPath]:
             yield from ((*path, key) for key in ("size", "augment") if path[0] == "tasks" or key == "size")
 
 
+def _has_pictures(config: Config) -> bool:
+    """Whether a backbone could read pictures; without `images` one that does has a complaint of its own."""
+    readers = set(backbones_of(config).values())
+    wanted = config.backbones if config.data.images is not None else readers
+    return any(not config.backbones[name].of_tables for name in wanted)
+
+
 def _unread(config: Config) -> Iterator[Problem]:
-    for path in of_pictures_only(config):
-        section, name, key = path
-        owner = config.pretext[int(name)] if section == "pretext" else config.tasks[str(name)]
-        if key in owner.model_fields_set:
-            value = owner.model_dump(mode="json", include={str(key)}, exclude_unset=True)
-            yield Problem(
-                path, "a key left out, as its backbone reads lines of the table", shown(value.get(str(key)))
+    for *owners, key in of_pictures_only(config):
+        owner: Any = config
+        for part in owners:
+            owner = getattr(owner, str(part)) if isinstance(owner, BaseModel) else owner[part]
+        value = owner.model_dump(mode="json", include={key}, exclude_unset=True).get(key)
+        # A size of null says what leaving it out says; a run's own file has it.
+        if key in owner.model_fields_set and value is not None:
+            why = (
+                "its backbone reads lines of the table" if len(owners) > 1 else "nothing here reads pictures"
             )
+            yield Problem((*owners, key), f"a key left out, as {why}", shown(value))
 
 
 def _table_options(config: Config) -> Iterator[Problem]:
@@ -360,7 +377,17 @@ _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ..
     (_pictures, ("backbones", "pretext.*.backbone", "tasks.*.backbone")),
     (_modalities, ("backbones", "pretext.*.backbone", "pretext.*.kind", "plugins")),
     (_table_options, ()),
-    (_unread, ("backbones", "pretext.*.backbone", "pretext.*.name", "tasks.*.backbone", "tasks.*.init")),
+    (
+        _unread,
+        (
+            "backbones",
+            "data.images",
+            "pretext.*.backbone",
+            "pretext.*.name",
+            "tasks.*.backbone",
+            "tasks.*.init",
+        ),
+    ),
     (_backbones, ("backbones", "pretext.*.name", "pretext.*.backbone")),
     (_files, ()),
     (_pretext_names, ("pretext.*.name",)),

@@ -253,6 +253,11 @@ def complaint_of_tables(*flags: str) -> str:
             'tasks.era.augment | a key left out, as its backbone reads lines of the table | {"vflip": true}',
         ),
         (
+            "data.decode={channels: 1}",
+            'data.decode | a key left out, as nothing here reads pictures | {"channels": 1}',
+        ),
+        ("features.size=64", "features.size | a key left out, as nothing here reads pictures | 64"),
+        (
             "backbones.rows.options={n_d: 0}",
             "backbones.rows.options.n_d | a whole number of at least 1 | 0",
         ),
@@ -261,6 +266,21 @@ def complaint_of_tables(*flags: str) -> str:
 def test_what_belongs_to_pictures_is_refused_on_tables(flag: str, told: str):
     load_config(TABLES)
     assert complaint_of_tables(flag) == told
+
+
+@pytest.mark.parametrize("flag", ["data.decode={fit: pad}", "features.size=64"])
+def test_pictures_that_only_tables_stand_beside_need_a_backbone_that_reads_them(flag: str):
+    key = flag.split("=")[0]
+    assert complaint_of_tables("data.images=a/{id}.png", flag).startswith(f"{key} | a key left out")
+    load_config(
+        TABLES, ["data.images=a/{id}.png", "backbones.img.kind=timm", "pretext.mask.backbone=rows", flag]
+    )
+    load_config(TABLES, ["features.size=null"])
+
+
+def test_a_forgotten_pattern_of_pictures_is_one_mistake_and_not_two():
+    told = complaint("data.images=null", "data.decode={fit: pad}", "features.size=64")
+    assert told.startswith("data.images | a pattern, or a column of paths")
 
 
 def test_a_pretext_of_tables_is_refused_on_pictures():
@@ -276,6 +296,7 @@ def test_a_config_of_tables_survives_the_file_without_keys_of_pictures(tmp_path:
     values = parse_value(text)
     assert not {"size", "augment"} & (values["tasks"]["era"].keys() | values["pretext"][0].keys())
     assert "name" not in values["backbones"]["rows"]
+    assert "decode" not in values["data"] and "size" not in values["features"]
     (tmp_path / "c.yaml").write_text(text)
     assert load_config(tmp_path / "c.yaml") == load_config(config) == config
 
