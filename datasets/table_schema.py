@@ -36,6 +36,10 @@ class TableSchema:
     the rows that the schema was fitted on, at least as far as these vary more than rounding does. Categories become
     their level's number. Numbers stand before categories, each in the order of the table.
 
+    The scale has no floor of the smallest gap between two values: of a rare binary column that gap is 1, and with it
+    predicting the mean would cost the variance, next to nothing, instead of exactly 1. Nor does it need one: of N rows
+    no value lies more than √(N - 1) standard deviations from their mean, and what varies less than rounding is dropped.
+
     Attributes:
         columns: the D columns.
         sources: the columns of a table that are read, and their kinds.

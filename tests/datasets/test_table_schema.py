@@ -228,3 +228,22 @@ def test_rows_that_do_not_fit_the_schema_are_named():
     with pytest.raises(ValueError, match="received some in 'size' that lie over 3e38"):
         schema.encode(frame.assign(size=1e60))
     assert schema.encode(frame.iloc[:0]).shape == (0, 6)
+
+
+@given(
+    count=st.integers(3, 400),
+    gaps=st.floats(-1e3, 1e3),
+    gap=st.floats(1e-3, 1e6),
+    data=st.data(),
+)
+def test_however_rare_a_value_is_predicting_the_mean_costs_exactly_1_and_nothing_explodes(
+    count: int, gaps: float, gap: float, data: st.DataObject
+):
+    level = gaps * gap  # far below 1e-6 of the mean a difference counts as rounding
+    rare = data.draw(st.integers(1, count - 1))
+    frame = pd.DataFrame({"flag": level + gap * (np.arange(count) < rare), "fixed": np.full(count, level)})
+    schema = TableSchema.fit(frame, ["flag", "fixed"], kinds={"flag": "number"})
+    assert [column.name for column in schema.columns] == ["flag"] and "one value" in schema.dropped["fixed"]
+    values = schema.encode(frame)[:, 0].astype(np.float64)
+    assert (values**2).mean() == pytest.approx(1.0, abs=1e-4)
+    assert np.abs(values).max() <= np.sqrt(count - 1) * (1 + 1e-4)
