@@ -143,7 +143,7 @@ def check_near_duplicates(
             np.asarray(of(firsts)) != np.asarray(of(seconds)) for of in (plan.fold_of, plan.group_of)
         )
         across = [pair for pair, apart in zip(inside, fold, strict=True) if apart]
-        if len(set(plan.groups["group"])) < len(plan.ids):  # otherwise every row is its own group
+        if plan.has_groups:
             straddling = [pair for pair, apart in zip(inside, group, strict=True) if apart]
     told = {*across, *straddling}
     kinds: tuple[tuple[str, Severity, list[Pair], str], ...] = (

@@ -115,8 +115,14 @@ class FoldPlan:
         fit, held = next(splitter.split(ids, groups=groups))
         return ids[np.sort(fit)], ids[np.sort(held)]
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether rows share a group; without `folds.group` each row is its own."""
+        return self.groups["group"].nunique() < len(self.groups)
+
     def balance(self) -> pd.DataFrame:
-        """Show the folds: F rows (fold, train, valid, out, groups, then the share of each stratum in `valid`)."""
+        """Show the folds: F rows (fold, train, valid, out, groups if rows share one, then the share of each stratum in
+        `valid`)."""
         ids, roles = self._roles
         table = []
         strata = self._sorted_groups["stratum"].to_numpy(dtype=object)
@@ -125,7 +131,8 @@ class FoldPlan:
             valid = roles[:, fold] == ROLES.index("valid")
             row: dict[str, Any] = {"fold": fold}
             row |= {role: int((roles[:, fold] == i).sum()) for i, role in enumerate(ROLES)}
-            row["groups"] = len(np.unique(self.group_of(ids[valid])))
+            if self.has_groups:
+                row["groups"] = len(np.unique(self.group_of(ids[valid])))
             row |= {f"share {name}": float((strata[valid] == name).mean()) for name in names}
             table.append(row)
         return pd.DataFrame(table)

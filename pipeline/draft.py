@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..datasets.roles import Label, Roles
 from ..datasets.survey import PictureSurvey, Survey
+from .table_draft import batch_for, codes, head_epochs, masked_epochs, steps_for, unreadable
 
 PresetName = Literal["quick", "good", "best"]
 SIZES = (32, 48, 64, 96, 128)
@@ -77,6 +78,11 @@ class Draft:
                 "share, received neither: there is nothing to learn from. Write a column with the path of each picture"
             )
 
+        self.codes, self.no_network = [], "pictures are learned from"
+        if self.pictures is None:
+            self.codes = codes(found.frame, roles.features)
+            self.no_network = unreadable(found.frame, roles.features, self.codes)
+
     def text(self) -> str:
         """The whole config."""
         self.guesses = []
@@ -87,6 +93,9 @@ class Draft:
             parts += [[f"transfer: {{seeds: {self.amount.seeds}}}"]] if self.amount.seeds > 1 else []
             views = "none" if self.pictures.arrays else "auto"
             parts.append([f"features: {{views: {views}, stats: [mean, var, max, min]}}"])
+        elif self.no_network is None:
+            parts += [self._rows(), self._masked(), self._table_tasks()]
+            parts += [[f"transfer: {{seeds: {self.amount.seeds}}}"]] if self.amount.seeds > 1 else []
         parts.append(self._stacks())
         return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
@@ -102,7 +111,8 @@ class Draft:
 
     def _head(self) -> list[str]:
         train, test = len(self.found.frame), len(self.found.test_frame)
-        effort = f", preset {self.preset}: {self.amount.what}" if self.pictures is not None else ""
+        effort = f", preset {self.preset}"
+        effort += f": {self.amount.what}" if self.pictures is not None else ""
         return [
             f"# {self.name}: a first config, written by `jigstack init`{effort}.",
             f"# {train:,} train rows, {test:,} test rows. Each guess has its reason above it; change what is wrong.",
@@ -141,6 +151,10 @@ class Draft:
                 self._say("table columns: auto", why if found.test else f"all {count:,} other columns")
             )
             lines.append("  columns: auto")
+        if self.codes:
+            why = f"{_some(self.codes)}: numbers that are codes, by their names; networks read them as categories"
+            lines += _indent(self._say("codes", why))
+            lines.append(f"  kinds: {_flow(dict.fromkeys(map(_value, self.codes), 'category'))}")
         if found.sample is not None:
             lines.append(f"  sample_submission: {_value(found.sample)}")
         return lines
@@ -198,7 +212,54 @@ class Draft:
         return label.kind == "number" or min(Counter(values).values()) >= folds
 
     def _backbone(self) -> list[str]:
-        return ["backbones:", f"  img: {{kind: timm, name: {self.amount.backbone}}}"]
+        lines = ["backbones:", f"  img: {{kind: timm, name: {self.amount.backbone}}}"]
+        if self.roles.features and self.found.test:
+            why = (
+                f"a network of the {len(self.roles.features):,} table columns too: add `rows: {{kind: resmlp}}` here, "
+                "a pretext `{name: mask, kind: masked, backbone: rows}` and heads of it; the stack joins both"
+            )
+            lines += _indent(_comment(why))
+        return lines
+
+    def _rows(self) -> list[str]:
+        steps, why = steps_for(self.found.frame, self.roles.features, self.codes)
+        written = f", steps: {_flow(steps)}" if steps else ""
+        return [
+            "backbones:",
+            *_indent(self._say(f"network of the table columns: resmlp{written}", why)),
+            f"  rows: {{kind: resmlp{written}}}",
+        ]
+
+    def _masked(self) -> list[str]:
+        count = len(self.found.frame) + len(self.found.test_frame)
+        epochs = masked_epochs(count, self.amount.pretext_epochs / PRESETS["good"].pretext_epochs)
+        why = f"cells are hidden and guessed from the others; {count:,} rows, the fewer the more epochs"
+        return [
+            "pretext:",
+            *_indent(self._say(f"masked, {epochs} epochs", why)),
+            f"  - {{name: mask, kind: masked, epochs: {epochs}, batch: {batch_for(count)}}}",
+        ]
+
+    def _table_tasks(self) -> list[str]:
+        rows, shown = len(self.found.frame), self.found.test
+        epochs = head_epochs(rows, self.amount.epochs / PRESETS["good"].epochs)
+        trained = [f"epochs: {epochs}", f"batch: {batch_for(rows)}"]
+        # Without test rows nothing tells other labels from columns to learn from.
+        labels = [label for label in self.roles.labels if shown or label.main]
+        taken = {label.name for label in self.roles.labels}
+        lines = ["tasks:"]
+        for label in labels:
+            for wanted, kind, options, why in _heads(label):
+                name = wanted if wanted == label.name else _apart(wanted, taken)
+                lines += _indent(self._say(f"head {name}: {kind} on {_some(label.columns)}", why))
+                head = [f"    kind: {kind}", *_columns(label.columns), *(f"    {part}" for part in trained)]
+                head += [f"    options: {_flow(options)}"] if options else []
+                lines += [f"  {name}:", *head, "    init: mask"]
+                if label is self.mains[0] and wanted == label.name:
+                    scratch = [f"  {_apart('scratch', taken)}:", *head, "    folds: [0]"]
+        why = "the same without pretraining, on one fold, to compare; the stack leaves it out"
+        lines += [*_indent(self._say("head from scratch", why)), *scratch]
+        return [*lines, *_indent(self._unused(self.roles.unused))]
 
     def _pretext(self, pictures: PictureSurvey, size: int) -> list[str]:
         times = min(5, max(1, round(FEW_IMAGES / max(1, pictures.count))))

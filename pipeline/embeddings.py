@@ -14,6 +14,8 @@ class Embedding:
     init: str
     backbone: str
     size: int
+    of_tables: bool = False
+    """Whether lines of the table are embedded, which have no size."""
 
     @property
     def name(self) -> str:
@@ -21,12 +23,12 @@ class Embedding:
         init = self.init
         if not re.fullmatch(r"[\w-]+", init):
             init = f"file-{digest(init)[:8]}"
-        return f"{init}.{self.backbone}.{self.size}"
+        return f"{init}.{self.backbone}" + ("" if self.of_tables else f".{self.size}")
 
     @classmethod
-    def of(cls, task: Task) -> "Embedding":
+    def of(cls, task: Task, config: Config) -> "Embedding":
         """What a frozen task of a resolved config reads."""
-        return cls(task.init, task.backbone, task.size)
+        return cls(task.init, task.backbone, task.size, config.backbones[task.backbone].of_tables)
 
 
 def frozen_tasks(config: Config) -> dict[str, Task]:
@@ -36,5 +38,5 @@ def frozen_tasks(config: Config) -> dict[str, Task]:
 
 def embeddings(config: Config) -> dict[str, Embedding]:
     """Every embedding that is read, by its name, in the order of the tasks."""
-    read = [Embedding.of(task) for task in frozen_tasks(config).values()]
+    read = [Embedding.of(task, config) for task in frozen_tasks(config).values()]
     return {embedding.name: embedding for embedding in read}

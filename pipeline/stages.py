@@ -251,7 +251,11 @@ class Stages:
         """One stage, or one a fold model where the pretext that it starts from is inductive."""
         workspace = self.workspace
         ids = np.concatenate([workspace.train.ids, workspace.test.ids])
-        tasks = [task for task in frozen_tasks(self.config).values() if Embedding.of(task) == embedding]
+        tasks = [
+            task
+            for task in frozen_tasks(self.config).values()
+            if Embedding.of(task, self.config) == embedding
+        ]
         folds = self._in_order(map(folds_of, tasks))
         shared = (embedding.init, None) in self._keys or not any(
             name == embedding.init for name, _ in self._keys
@@ -275,7 +279,7 @@ class Stages:
 
     def embedding(self, task: Task, fold: int) -> Stage:
         """The embeddings that one fold of a frozen task reads: shared ones, or those of the same fold's backbone."""
-        name = Embedding.of(task).name
+        name = Embedding.of(task, self.config).name
         return next(
             stage for stage in self.embed if stage.job.name == name and stage.job.fold in (None, fold)
         )

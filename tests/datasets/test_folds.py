@@ -42,6 +42,14 @@ def test_kfold_and_stratified_match_scikit_learn():
     assert plan.balance()["share 1"].tolist() == pytest.approx([1 / 3] * 5)
 
 
+def test_groups_are_counted_only_where_rows_share_one():
+    alone = make_plan(_ids(6), _options(scheme="kfold", n=3), 0)
+    assert not alone.has_groups and list(alone.balance()) == ["fold", "train", "valid", "out"]
+    pairs = _series(np.arange(6) // 2)
+    paired = make_plan(_ids(6), _options(scheme="group", n=3, group="g"), 0, group=pairs)
+    assert paired.has_groups and paired.balance()["groups"].tolist() == [1, 1, 1]
+
+
 def test_stratified_group_matches_scikit_learn():
     rng = np.random.default_rng(0)
     groups, strata = (

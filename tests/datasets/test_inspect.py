@@ -148,7 +148,6 @@ def test_the_report_counts_what_is_there(tmp_path: Path):
         "images": 4,
         "unreadable images": 1,
         "unlabelled images": 1,
-        "groups": 2,
         "folds": 2,
     }
     assert report.balance is not None and report.balance["valid"].tolist() == [1, 1]

@@ -604,7 +604,7 @@ def test_one_command_goes_from_a_table_to_a_submission(
         "pretext/mask/preview.png",
         "transfer/amount/fold0/table.json",
         "transfer/scratch/fold2/head.safetensors",
-        "embeddings/mask.rows.96/embeddings.npy",
+        "embeddings/mask.rows/embeddings.npy",
         "features/amount.train.pkl",
         "features/linear.test.fold1.pkl",
     ):
@@ -720,7 +720,7 @@ def test_an_inductive_pretext_of_tables_is_taught_by_the_rows_outside_its_fold_a
                 table_means(path / f"transfer/{name}/fold{fold}"), table_means(folder)
             )
     assert len({table_means(path / f"pretext/mask/fold{fold}").tobytes() for fold in range(3)}) == 3
-    assert (path / "embeddings/mask.rows.96/fold2/embeddings.npy").is_file()
+    assert (path / "embeddings/mask.rows/fold2/embeddings.npy").is_file()
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from jigstack.configs import ConfigError, UserError
+from jigstack.configs import ConfigError, UserError, load_config
 from jigstack.datasets.folds import FoldPlan
 from jigstack.datasets.predictions import Predictions
 from jigstack.pipeline.embeddings import Embedding
+from jigstack.pipeline.stages import Stages
+from jigstack.pipeline.workspace import Workspace
 
 MakeFrozen = Callable[..., dict[str, Any]]
 SETUP = {"init": "jig", "size": 32}
@@ -209,6 +211,14 @@ def test_a_checkpoint_file_may_be_the_start(make_frozen: MakeFrozen):
         for path, folder in ((first.path, "jig.img.32"), (second.path, name))
     ]
     np.testing.assert_array_equal(*values)
+
+
+def test_an_embedding_of_tables_has_no_size_in_its_name(make_table_config):
+    stages = Stages(Workspace(load_config(make_table_config())))
+    assert [(stage.name, stage.folder) for stage in stages.embed] == [
+        ("embed/mask.rows", "embeddings/mask.rows")
+    ]
+    assert Embedding("jig", "img", 32).name == "jig.img.32"
 
 
 def test_labels_without_a_meaning_are_not_learned(make_frozen: MakeFrozen, furnished: Path):

@@ -53,7 +53,11 @@ def test_tables_alone_become_a_config_of_columns(tmp_path: Path):
     assert path == Path("some_data.yaml")
     config = load_config(path)
     assert config.data.images is None and config.stack["y"].table and config.stack["y"].metric == "auc"
-    result = jigstack.run(path, ["threads=1", "folds.n=3"], quiet=True)
+    assert config.backbones["rows"].kind == "resmlp" and config.pretext[0].kind == "masked"
+    assert config.tasks["y"].init == "mask"
+    assert config.tasks["scratch"].init == "scratch" and config.tasks["scratch"].folds == [0]
+    short = ["pretext.mask.epochs=1", "tasks.y.epochs=1", "tasks.scratch.epochs=1"]
+    result = jigstack.run(path, ["threads=1", "folds.n=3", *short], quiet=True)
     assert result.ladders["y"].rungs[-1].nested > 0.9
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jigstack
 import pytest
 from jigstack.configs import ConfigError, load_config
-from jigstack.pipeline.probes import WARNING, average
+from jigstack.pipeline.probes import MEASURED, WARNING, average
 from jigstack.pipeline.stages import Stages
 from jigstack.pipeline.workspace import Workspace
 
@@ -44,7 +44,17 @@ def test_pretraining_ends_with_a_table_of_what_the_features_are_worth(
     printed = capsys.readouterr().out
     assert "epoch 1 · probe: era knn rmse" in printed
     assert "spread 0." in printed and "probes of jig, out of fold" in printed and WARNING in printed
+    assert MEASURED in printed
     assert "probe.era" not in printed
+
+
+def test_what_was_measured_on_pictures_is_not_told_of_tables(
+    make_table_config, capsys: pytest.CaptureFixture
+):
+    jigstack.pretrain(make_table_config())
+    printed = capsys.readouterr().out
+    assert "probes of mask, out of fold" in printed and WARNING in printed
+    assert "painting" not in printed and "pixels" not in printed
 
 
 def test_the_weights_that_it_started_from_stand_beside_it(make_config):
