@@ -118,7 +118,7 @@ class FoldPlan:
     @property
     def has_groups(self) -> bool:
         """Whether rows share a group; without `folds.group` each row is its own."""
-        return self.groups["group"].nunique() < len(self.groups)
+        return len(np.unique(self.groups["group"].to_numpy(dtype=str))) < len(self.groups)
 
     def balance(self) -> pd.DataFrame:
         """Show the folds: F rows (fold, train, valid, out, groups if rows share one, then the share of each stratum in

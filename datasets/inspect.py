@@ -97,7 +97,7 @@ def report_data(
     if extra_ids:
         counts["unlabelled images"] = len(extra_ids)
     if plan is not None:
-        counts |= {"groups": plan.groups["group"].nunique()} if plan.has_groups else {}
+        counts |= {"groups": len(set(plan.groups["group"]))} if plan.has_groups else {}
         counts["folds"] = plan.n
     findings = tuple(inspect_data(train, test, pictures, plan, extra_ids, targets, progress))
     return DataReport(counts, None if plan is None else plan.balance(), findings)

@@ -247,7 +247,7 @@ class Draft:
         # Without test rows nothing tells other labels from columns to learn from.
         labels = [label for label in self.roles.labels if shown or label.main]
         taken = {label.name for label in self.roles.labels}
-        lines = ["tasks:"]
+        lines, scratch = ["tasks:"], list[str]()
         for label in labels:
             for wanted, kind, options, why in _heads(label):
                 name = wanted if wanted == label.name else _apart(wanted, taken)

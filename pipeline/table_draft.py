@@ -26,10 +26,11 @@ def codes(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """
     found = []
     for name in columns:
-        values = frame[name].dropna()
+        values = pd.Series(frame[name].dropna())
         if not _CODES.search(name) or not pd.api.types.is_numeric_dtype(values):
             continue
-        if 2 < values.nunique() <= MOST_CODES and bool((values == np.floor(values)).all()):
+        whole = np.asarray(values, dtype=float) % 1 == 0
+        if whole.all() and 2 < len(np.unique(values)) <= MOST_CODES:
             found.append(name)
     return found
 
