@@ -5,6 +5,7 @@ data and the machine and writes to its ``config.yaml``; from then on the value i
 runs.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -91,8 +92,10 @@ class Optimisation(Section):
             raise ValueError(f"restarts left out with schedule: {self.schedule}; only a cosine starts again")
         return self
 
-    def rates(self, optimiser: Literal["adamw", "sgd"] = "adamw", kind: str = "timm") -> tuple[float, float]:
-        """Peak learning rate and weight decay, with what `auto` means for an optimiser on a kind of backbone."""
+    def rates(
+        self, optimiser: Literal["adamw", "sgd"] = "adamw", kind: str | Sequence[str] = "timm"
+    ) -> tuple[float, float]:
+        """Peak learning rate and weight decay, with what `auto` means for an optimiser on one or several kinds."""
         lr, decay = suited(optimiser, kind, self.batch * self.accumulate)
         return (
             lr if self.lr == "auto" else self.lr,
