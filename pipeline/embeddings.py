@@ -24,9 +24,9 @@ class Embedding:
         return f"{init}.{self.backbone}.{self.size}"
 
     @classmethod
-    def of(cls, task: Task) -> "Embedding":
-        """What a frozen task of a resolved config reads."""
-        return cls(task.init, task.backbone, task.size)
+    def all_of(cls, task: Task) -> list["Embedding"]:
+        """What a frozen task of a resolved config reads: one, or one of each joined backbone."""
+        return [cls(init, backbone, task.size) for backbone, init in task.starts.items()]
 
 
 def frozen_tasks(config: Config) -> dict[str, Task]:
@@ -36,5 +36,5 @@ def frozen_tasks(config: Config) -> dict[str, Task]:
 
 def embeddings(config: Config) -> dict[str, Embedding]:
     """Every embedding that is read, by its name, in the order of the tasks."""
-    read = [Embedding.of(task) for task in frozen_tasks(config).values()]
+    read = [embedding for task in frozen_tasks(config).values() for embedding in Embedding.all_of(task)]
     return {embedding.name: embedding for embedding in read}
