@@ -4,9 +4,11 @@ from .build import build_backbone, starting_from
 from .checkpoint import from_card, load_backbone, load_weights, read_card, read_seen, save_backbone
 from .finite import not_finite, refuse_not_finite
 from .folding import batch_norms, fold_batch_norm
+from .joined import JoinedBackbone
 from .timm_backbone import TimmBackbone
 
 __all__ = [
+    "JoinedBackbone",
     "TimmBackbone",
     "batch_norms",
     "build_backbone",

@@ -7,25 +7,31 @@ from typing import Any
 from ..configs.schema import Backbone
 from ..datasets.findings import name_some
 from .checkpoint import load_weights, read_card
+from .joined import JoinedBackbone
 from .table_build import build_table_backbone
 from .timm_backbone import TimmBackbone
 
 
-def build_backbone(options: Backbone, takes: Any, size: int) -> Any:
+def build_backbone(options: Backbone | Mapping[str, Backbone], takes: Any, size: int) -> Any:
     """Build a backbone with random, downloaded or loaded weights.
 
     Args:
-        options: the config's section; its weights are null, `pretrained`, or a checkpoint's folder or file.
-        takes: C of the images, or the columns of a table (`Inputs.takes`).
+        options: the config's section; its weights are null, `pretrained`, or a checkpoint's folder or file. Of several
+            whose features are joined name -> section.
+        takes: C of the images, or the columns of a table (`Inputs.takes`); of several name -> such.
         size: H = W of the images, pixels; a table has none.
 
     Returns:
-        The network, a `TimmBackbone` for images of `size`, or a `TableBackbone`.
+        The network, a `TimmBackbone` for images of `size`, a `TableBackbone`, or a `JoinedBackbone`.
 
     Raises:
         ValueError: the model or an option is unknown, or the checkpoint is of another model or of other inputs,
             lacks keys, or cannot take images of `size`.
     """
+    if isinstance(options, Mapping):
+        return JoinedBackbone(
+            {name: build_backbone(part, takes[name], size) for name, part in options.items()}
+        )
     if options.of_tables:
         return _of_tables(options, takes)
     if options.weights is None or options.weights == "pretrained":

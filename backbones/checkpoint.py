@@ -14,6 +14,8 @@ from ..configs.registry import TABLE_BACKBONES
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.findings import name_some
 from .finite import refuse_not_finite
+from .joined import KIND as JOINED
+from .joined import JoinedBackbone
 from .table_build import restore_table_backbone
 from .timm_backbone import TimmBackbone
 
@@ -160,7 +162,11 @@ def read_card(path: str | PathLike[str]) -> dict[str, Any] | None:
 
 
 def from_card(card: Mapping[str, Any]) -> Any:
-    """The network that a card describes, with random weights: a `TimmBackbone` or a `TableBackbone`."""
+    """The network that a card describes, with random weights: a `TimmBackbone`, a `TableBackbone` or several joined."""
+    if card["kind"] == JOINED:
+        return JoinedBackbone(
+            {name: from_card(part) for name, part in zip(card["names"], card["parts"], strict=True)}
+        )
     if card["kind"] == "timm":
         return TimmBackbone(card["name"], card["channels"], card["size"], card["options"])
     return restore_table_backbone(card)

@@ -1,5 +1,6 @@
 """Learning rates and weight decays that suit each kind of backbone."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 ADAMW: dict[str, tuple[float, float]] = {
@@ -21,20 +22,37 @@ TabNet .93 at .02 and .84 at 5e-3 (from random weights .89 and .66); mlp .91 at 
 """
 
 
-def suited(optimiser: Literal["adamw", "sgd"], kind: str, batch: int) -> tuple[float, float]:
+def suited(optimiser: Literal["adamw", "sgd"], kind: str | Sequence[str], batch: int) -> tuple[float, float]:
     """What `auto` means.
 
     Args:
         optimiser: that of the training.
-        kind: of the backbone, a key of `ADAMW`.
+        kind: of the backbone, a key of `ADAMW`; of joined ones all kinds.
         batch: rows between two changes of the weights.
 
     Returns:
         Peak learning rate and weight decay. Of sgd .05 · batch / 256 (Goyal et al. 2017) and 1e-4, whatever the
-        backbone.
+        backbone. Of several kinds the smallest rate and the largest decay, of which `shares` gives each its part.
 
     Example:
         >>> suited("adamw", "tabnet", 64)
         (0.02, 0.0)
     """
-    return ADAMW[kind] if optimiser == "adamw" else (0.05 * batch / 256, 1e-4)
+    if optimiser == "sgd":
+        return 0.05 * batch / 256, 1e-4
+    rates, decays = zip(*(ADAMW[each] for each in ([kind] if isinstance(kind, str) else kind)), strict=True)
+    return min(rates), max(decays)
+
+
+def shares(kinds: Sequence[str]) -> list[tuple[float, float]]:
+    """How joined backbones share the rate and the weight decay of their network, in the ratio of their own.
+
+    Returns:
+        For each kind a factor of 1 or more on the rate, and one of 0 to 1 on the decay.
+
+    Example:
+        >>> shares(["timm", "tabnet"])
+        [(1.0, 1.0), (20.0, 0.0)]
+    """
+    rate, decay = suited("adamw", kinds, 1)
+    return [(ADAMW[kind][0] / rate, ADAMW[kind][1] / decay if decay else 1.0) for kind in kinds]

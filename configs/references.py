@@ -9,7 +9,9 @@ from pydantic import BaseModel
 from . import registry
 from .errors import KeyPath, Problem, closest, shown
 from .heads import Options, RegressionOptions
+from .readers import backbones_of, joined_problems
 from .schema import HEAD_OPTIONS, Config, Pretext, Task
+from .section import several
 from .validation import validate
 
 RUNGS = ("best", "constant", "mean")
@@ -110,7 +112,11 @@ def _pictures(config: Config) -> Iterator[Problem]:
     if config.data.images is not None:
         return
     readers = backbones_of(config)
-    if wanting := [name for name, backbone in readers.items() if not config.backbones[backbone].of_tables]:
+    if wanting := [
+        name
+        for name, backbones in readers.items()
+        if not all(config.backbones[backbone].of_tables for backbone in backbones)
+    ]:
         yield Problem(
             ("data", "images"),
             f"a pattern, or a column of paths, for {', '.join(wanting[:5])}, which learn from pictures",
@@ -118,25 +124,13 @@ def _pictures(config: Config) -> Iterator[Problem]:
         )
 
 
-def backbones_of(config: Config) -> dict[str, str]:
-    """The name of the backbone of every `pretext <name>` and task, as far as it is known."""
-    only = next(iter(config.backbones)) if len(config.backbones) == 1 else None
-    known = {**{name: name for name in config.backbones}, "auto": only}
-    of_pretext = {pretext.name: known.get(pretext.backbone) for pretext in config.pretext}
-    found = {f"pretext {name}": backbone for name, backbone in of_pretext.items()}
-    for name, task in config.tasks.items():
-        follows = of_pretext.get(task.init) or only
-        found[name] = follows if task.backbone == "auto" else known.get(task.backbone)
-    return {name: backbone for name, backbone in found.items() if backbone is not None}
-
-
 def _modalities(config: Config) -> Iterator[Problem]:
     readers = backbones_of(config)
     for index, pretext in enumerate(config.pretext):
-        name = readers.get(f"pretext {pretext.name}")
-        if name is None or pretext.kind not in registry.PRETEXTS:
+        names = readers.get(f"pretext {pretext.name}")
+        if names is None or pretext.kind not in registry.PRETEXTS:
             continue
-        backbone = config.backbones[name]
+        backbone = config.backbones[names[0]]
         wanted = registry.PRETEXTS[pretext.kind].modality
         if wanted != ("table" if backbone.of_tables else "image"):
             fitting = [name for name, entry in registry.PRETEXTS.items() if entry.modality != wanted]
@@ -150,7 +144,7 @@ def _modalities(config: Config) -> Iterator[Problem]:
 
 
 def of_pictures_only(config: Config) -> Iterator[KeyPath]:
-    """The keys that nothing reads: of pretexts and tasks whose backbone reads lines of the table, of all without
+    """The keys that nothing reads: of pretexts and tasks whose backbones read lines of the table, of all without
     pictures."""
     if not _has_pictures(config):
         yield ("data", "decode")
@@ -161,13 +155,13 @@ def of_pictures_only(config: Config) -> Iterator[KeyPath]:
     }
     owners |= {("tasks", name): name for name in config.tasks}
     for path, name in owners.items():
-        if name in readers and config.backbones[readers[name]].of_tables:
+        if name in readers and all(config.backbones[backbone].of_tables for backbone in readers[name]):
             yield from ((*path, key) for key in ("size", "augment") if path[0] == "tasks" or key == "size")
 
 
 def _has_pictures(config: Config) -> bool:
     """Whether a backbone could read pictures; without `images` one that does has a complaint of its own."""
-    readers = set(backbones_of(config).values())
+    readers = {name for names in backbones_of(config).values() for name in names}
     wanted = config.backbones if config.data.images is not None else readers
     return any(not config.backbones[name].of_tables for name in wanted)
 
@@ -236,29 +230,30 @@ def _task_names(config: Config) -> Iterator[Problem]:
 def _backbones(config: Config) -> Iterator[Problem]:
     owners: list[tuple[KeyPath, Pretext | Task]] = [
         *((("pretext", index), pretext) for index, pretext in enumerate(config.pretext)),
-        *((("tasks", name), task) for name, task in config.tasks.items()),
+        *((("tasks", name), task) for name, task in config.tasks.items() if not task.joined),
     ]
     of_pretext = {pretext.name: pretext.backbone for pretext in config.pretext}
     for path, owner in owners:
+        init = str(owner.init)
         if owner.backbone not in ("auto", *config.backbones):
             yield Problem(
                 (*path, "backbone"),
                 f"one of auto, {', '.join(config.backbones)}",
                 shown(owner.backbone),
-                closest(owner.backbone, config.backbones),
+                closest(str(owner.backbone), config.backbones),
             )
-        elif owner.backbone == "auto" and len(config.backbones) > 1 and owner.init not in of_pretext:
+        elif owner.backbone == "auto" and len(config.backbones) > 1 and init not in of_pretext:
             yield Problem(
                 (*path, "backbone"), f"one of {', '.join(config.backbones)}, as there are several", "auto"
             )
-        elif owner.backbone != "auto" and of_pretext.get(owner.init or "", "auto") not in (
+        elif owner.backbone != "auto" and of_pretext.get(init, "auto") not in (
             "auto",
             owner.backbone,
         ):
-            theirs = of_pretext[owner.init or ""]
+            theirs = of_pretext[init]
             yield Problem(
                 (*path, "backbone"),
-                f"auto or {theirs}, the backbone of {owner.init} that `init` starts from",
+                f"auto or {theirs}, the backbone of {init} that `init` starts from",
                 shown(owner.backbone),
             )
 
@@ -279,14 +274,16 @@ def _pretext_init(config: Config) -> Iterator[Problem]:
 def _task_init(config: Config) -> Iterator[Problem]:
     names = [pretext.name for pretext in config.pretext]
     for name, task in config.tasks.items():
-        if task.init not in ("scratch", *names) and not Path(task.init).exists():
-            known = ", ".join(names) or "there is none"
-            yield Problem(
-                ("tasks", name, "init"),
-                f"scratch, a pretext ({known}) or an existing checkpoint",
-                shown(task.init),
-                closest(task.init, ["scratch", *names]),
-            )
+        path: KeyPath = ("tasks", name, "init")
+        for index, init in enumerate(several(task.init)):
+            if init not in ("scratch", *names) and not Path(init).exists():
+                known = ", ".join(names) or "there is none"
+                yield Problem(
+                    path if isinstance(task.init, str) else (*path, index),
+                    f"scratch, a pretext ({known}) or an existing checkpoint",
+                    shown(init),
+                    closest(init, ["scratch", *names]),
+                )
 
 
 def _files(config: Config) -> Iterator[Problem]:
@@ -389,6 +386,7 @@ _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ..
         ),
     ),
     (_backbones, ("backbones", "pretext.*.name", "pretext.*.backbone")),
+    (joined_problems, ("backbones", "pretext.*.name", "pretext.*.backbone")),
     (_files, ()),
     (_pretext_names, ("pretext.*.name",)),
     (_pretext_options, ("pretext.*.kind", "plugins")),

@@ -5,6 +5,7 @@ data and the machine and writes to its ``config.yaml``; from then on the value i
 runs.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,7 +19,7 @@ from pydantic import (
 from .data import Data, Folds
 from .heads import DateOptions, HeadAugment, OnehotOptions, RegressionOptions, Word2vecOptions
 from .rates import suited
-from .section import Auto, Count, Name, Section, Share, rising
+from .section import Auto, Count, Name, Section, Share, rising, several
 from .steps import Step
 
 
@@ -91,8 +92,10 @@ class Optimisation(Section):
             raise ValueError(f"restarts left out with schedule: {self.schedule}; only a cosine starts again")
         return self
 
-    def rates(self, optimiser: Literal["adamw", "sgd"] = "adamw", kind: str = "timm") -> tuple[float, float]:
-        """Peak learning rate and weight decay, with what `auto` means for an optimiser on a kind of backbone."""
+    def rates(
+        self, optimiser: Literal["adamw", "sgd"] = "adamw", kind: str | Sequence[str] = "timm"
+    ) -> tuple[float, float]:
+        """Peak learning rate and weight decay, with what `auto` means for an optimiser on one or several kinds."""
         lr, decay = suited(optimiser, kind, self.batch * self.accumulate)
         return (
             lr if self.lr == "auto" else self.lr,
@@ -165,11 +168,13 @@ class Task(Optimisation):
     kind, columns, options, init, backbone, size, folds and table alone."""
     table: bool = False
     """Whether `data.columns` join the features of a frozen backbone."""
-    init: str = "scratch"
-    """The name of a pretext, `scratch`, or a checkpoint file."""
-    backbone: str = "auto"
+    init: str | list[str] = "scratch"
+    """The name of a pretext, `scratch`, or a checkpoint file; a list: one for each of joined backbones."""
+    backbone: str | list[str] = "auto"
+    """A list: the features of these backbones side by side, joined by id; at most one reads pictures. `auto`: that of
+    each pretext under `init`, or the only one."""
     freeze: Literal["none", "all"] | list[str] = "none"
-    """`none`, `all`, or the backbone's stages to keep fixed."""
+    """`none`, `all`, or the backbone's stages to keep fixed, of joined ones `<backbone>` or `<backbone>.<stage>`."""
     unfreeze: Unfreeze | None = None
     """Heads first, then the backbone, all at once or stage by stage; null: all learn from the first step."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
@@ -215,6 +220,16 @@ class Task(Optimisation):
     def frozen(self) -> bool:
         """Whether a learner on frozen features takes the place of a network."""
         return self.learner != "network"
+
+    @property
+    def joined(self) -> bool:
+        """Whether it learns from the features of several backbones."""
+        return not (isinstance(self.init, str) and isinstance(self.backbone, str))
+
+    @property
+    def starts(self) -> dict[str, str]:
+        """Of a resolved config: each backbone and the `init` that it starts from, in the order of their features."""
+        return dict(zip(several(self.backbone), several(self.init), strict=True))
 
     def head_options(self) -> "HeadOptions":
         """The checked options of this kind of head."""

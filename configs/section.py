@@ -1,5 +1,6 @@
 """What the sections of the config share: their manner, and the types of common values."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,6 +9,11 @@ Auto = Literal["auto"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def several(value: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of a key that takes one or several."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def rising(value: tuple[float, float] | None) -> tuple[float, float] | None:

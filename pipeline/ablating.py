@@ -282,7 +282,7 @@ def _compare(
 ) -> Iterator[Row]:
     """Raw inputs, the reference, and every other row paired with it."""
     if raw:
-        backbone = workspace.config.tasks[judged[0].variant.task].backbone
+        [backbone] = workspace.config.tasks[judged[0].variant.task].starts
         label = "raw columns" if workspace.config.backbones[backbone].of_tables else "raw pixels"
         yield Row(label, None, None, None, None, {}, raw, 0.0)
     for each, own in zip(judged, probes, strict=True):

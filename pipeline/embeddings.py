@@ -26,9 +26,12 @@ class Embedding:
         return f"{init}.{self.backbone}" + ("" if self.of_tables else f".{self.size}")
 
     @classmethod
-    def of(cls, task: Task, config: Config) -> "Embedding":
-        """What a frozen task of a resolved config reads."""
-        return cls(task.init, task.backbone, task.size, config.backbones[task.backbone].of_tables)
+    def all_of(cls, task: Task, config: Config) -> list["Embedding"]:
+        """What a frozen task of a resolved config reads: one, or one of each joined backbone."""
+        return [
+            cls(init, backbone, task.size, config.backbones[backbone].of_tables)
+            for backbone, init in task.starts.items()
+        ]
 
 
 def frozen_tasks(config: Config) -> dict[str, Task]:
@@ -38,5 +41,5 @@ def frozen_tasks(config: Config) -> dict[str, Task]:
 
 def embeddings(config: Config) -> dict[str, Embedding]:
     """Every embedding that is read, by its name, in the order of the tasks."""
-    read = [Embedding.of(task, config) for task in frozen_tasks(config).values()]
+    read = [each for task in frozen_tasks(config).values() for each in Embedding.all_of(task, config)]
     return {embedding.name: embedding for embedding in read}

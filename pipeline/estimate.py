@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..backbones import build_backbone
+from ..configs.section import several
 from ..pretext.pretrain import build_pretext
 from ..training.fit import FitOptions, Training, fit
 from ..training.modality import seen
@@ -20,6 +21,7 @@ from ..training.schedule import Schedule
 from ..transfer.network import HeadNetwork
 from .embeddings import embeddings
 from .manifest import Stage
+from .preflight import untrained
 from .stages import Stages, pretrain_ids
 from .workspace import Workspace
 
@@ -50,23 +52,31 @@ class Estimate:
 class Noise:
     """Random pictures of the store's shape, or lines of the table, with random targets, to time a step."""
 
-    def __init__(self, workspace: Workspace, backbone: str, targets: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace, backbone: str | Sequence[str], targets: dict[str, int] | None = None
+    ) -> None:
         self.size, self.channels = workspace.store_size, workspace.config.data.decode.channels
-        self.targets, self.lines = targets, None
-        if workspace.config.backbones[backbone].of_tables:
-            self.lines = workspace.inputs(backbone, workspace.rows_to_read(backbone, None)).store
+        self.targets, self.is_joined = targets, not isinstance(backbone, str)
+        self.stores = {
+            name: workspace.inputs(name, workspace.rows_to_read(name, None)).store
+            if workspace.config.backbones[name].of_tables
+            else None
+            for name in several(backbone)
+        }
 
     def __len__(self) -> int:
         return 1_000_000
 
     def batch(self, rows: torch.Tensor, draws: torch.Generator | None = None) -> Any:
-        """(B, C, H, W) uint8 or (B, D), with {task: (B, D)} if there are targets."""
-        if self.lines is not None:
-            inputs = self.lines.gather(rows.numpy() % len(self.lines))
-        else:
-            inputs = torch.randint(
-                0, 256, (len(rows), self.channels, self.size, self.size), dtype=torch.uint8
-            )
+        """(B, C, H, W) uint8 or (B, D), of joined ones name -> such, with {task: (B, D)} if there are targets."""
+        shape = (len(rows), self.channels, self.size, self.size)
+        parts = {
+            name: torch.randint(0, 256, shape, dtype=torch.uint8)
+            if lines is None
+            else lines.gather(rows.numpy() % len(lines))
+            for name, lines in self.stores.items()
+        }
+        inputs: Any = parts if self.is_joined else next(iter(parts.values()))
         if self.targets is None:
             return inputs
         return {
@@ -141,7 +151,7 @@ def time_network(stages: Stages, name: str) -> tuple[float, int]:
     targets = {each: workspace.targets[each].fit(workspace.frame) for each in network.tasks}
     weights = {each: options.weight for each, options in network.tasks.items()}
     method = HeadNetwork(
-        _backbone(stages, task.backbone, task.size),
+        untrained(workspace, task),
         targets,
         size=task.size,
         augment=task.augment,
@@ -185,7 +195,7 @@ def _takes(stages: Stages, backbone: str) -> Any:
 
 
 def _time(
-    stages: Stages, method: Any, backbone: str, batch: int, targets: dict[str, int] | None
+    stages: Stages, method: Any, backbone: str | Sequence[str], batch: int, targets: dict[str, int] | None
 ) -> tuple[float, int]:
     workspace = stages.workspace
     workspace.machine.apply_threads()

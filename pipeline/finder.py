@@ -36,7 +36,8 @@ def find_rates(stages: Stages) -> Iterator[tuple[str, list[str], float, RangeTes
             test = range_test(training, trained, STEPS)
             yield f"pretrain/{options.name}{start}", [f"pretext.{index}.lr"], work.options.rates()[0], test
     for network in stages.networks:
-        start = _start(checkpoint_of(workspace, run, network.shared.init, 0))
+        starts = network.shared.starts.values()
+        start = "".join(_start(checkpoint_of(workspace, run, init, 0)) for init in starts)
         work = _uncompiled(fold_work(workspace, run, Job("finetune", network.name, 0), started=False))
         work = dataclasses.replace(work, tasks=_thawed(work.tasks))
         ids, _ = work.fit_ids()

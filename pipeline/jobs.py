@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backbones import build_backbone, load_backbone, starting_from
-from ..configs.schema import Backbone, Pretext
+from ..configs.schema import Backbone, Pretext, Task
 from ..datasets.files import read_json, write_json
 from ..datasets.inputs import Inputs
 from ..datasets.predictions import Predictions
@@ -24,7 +24,7 @@ from ..stacking import stack_target
 from ..stacking.frozen import FrozenWork, predict_frozen
 from ..training.fit import Record
 from ..training.randomness import reseed_global
-from ..transfer.embedding import Embeddings, embed_rows
+from ..transfer.embedding import Embeddings, JoinedEmbeddings, embed_rows
 from ..transfer.features import aggregate, write_feature_pickles
 from ..transfer.finetune import FoldWork, finetune_fold
 from ..transfer.outofsample import merge, predict_fold
@@ -217,8 +217,9 @@ def fold_work(workspace: Workspace, run: Path, job: Job, *, started: bool = True
     network = next(each for each in networks(workspace.config) if each.name == job.name)
     task = network.shared
     fold = job.fold if job.fold is not None else 0
-    checkpoint = checkpoint_of(workspace, run, task.init, fold)
-    checkpoint = checkpoint if started or is_trained(checkpoint) else None
+    found = {name: checkpoint_of(workspace, run, init, fold) for name, init in task.starts.items()}
+    checkpoints = {name: path if started or is_trained(path) else None for name, path in found.items()}
+    sections = {name: starting_from(workspace.config.backbones[name], checkpoints[name]) for name in found}
     return FoldWork(
         network=network.name,
         tasks=network.tasks,
@@ -226,9 +227,9 @@ def fold_work(workspace: Workspace, run: Path, job: Job, *, started: bool = True
         fold=fold,
         frame=workspace.frame,
         plan=workspace.plan,
-        inputs=workspace.inputs(task.backbone, workspace.rows_to_read(task.backbone, fold), checkpoint),
-        backbone=workspace.config.backbones[task.backbone],
-        checkpoint=checkpoint,
+        inputs=workspace.inputs_of(task, fold, checkpoints),
+        backbone=sections if task.joined else next(iter(sections.values())),
+        checkpoint=None if task.joined else next(iter(checkpoints.values())),
         transfer=workspace.config.transfer,
         machine=workspace.machine_of(task.backbone),
         seed=workspace.config.seed,
@@ -308,7 +309,7 @@ def _frozen(work: Work, stage: Stage) -> None:
             fold=fold,
             frame=workspace.frame,
             plan=workspace.plan,
-            embeddings=Embeddings.read(work.folder(work.stages.embedding(task, fold))),
+            embeddings=_embeddings(work, task, fold),
             table=workspace.table if task.table else None,
             test_ids=workspace.test.ids,
             seed=workspace.config.seed,
@@ -320,6 +321,15 @@ def _frozen(work: Work, stage: Stage) -> None:
         work.console.say(f"warning: {stage.name}: no training row of {name} has class {', '.join(classes)}")
     predictions.write(work.folder(stage) / f"{name}.parquet")
     write_json(work.folder(stage) / "frozen.json", card)
+
+
+def _embeddings(work: Work, task: Task, fold: int) -> Embeddings | JoinedEmbeddings:
+    """The frozen features that one fold of a task reads, of joined backbones side by side."""
+    parts = {
+        backbone: Embeddings.read(work.folder(stage))
+        for backbone, stage in zip(task.starts, work.stages.embedded(task, fold), strict=True)
+    }
+    return JoinedEmbeddings(parts) if task.joined else next(iter(parts.values()))
 
 
 def _features(work: Work, stage: Stage) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ..backbones import build_backbone
+from ..backbones import JoinedBackbone, build_backbone
 from ..configs.errors import UserError, closest
-from ..configs.references import backbones_of
+from ..configs.readers import backbones_of
 from ..configs.registry import implementation, options_class
 from ..configs.schema import Stack, Task
 from ..stacking.columns import TABLE
@@ -121,12 +121,17 @@ def _repeats(workspace: Workspace) -> Iterator[str]:
 
 
 def untrained(workspace: Workspace, task: Task) -> Any:
-    """The backbone of a task with random weights, to ask for its stages and what it can take."""
-    backbone = workspace.config.backbones[task.backbone].model_copy(update={"weights": None})
+    """The backbone of a task, or its joined ones, with random weights, to ask for stages and what it can take."""
+    parts = {name: _untrained(workspace, name, task.size) for name in task.starts}
+    return JoinedBackbone(parts) if task.joined else next(iter(parts.values()))
+
+
+def _untrained(workspace: Workspace, name: str, size: int) -> Any:
+    backbone = workspace.config.backbones[name].model_copy(update={"weights": None})
     takes: Any = workspace.config.data.decode.channels
     if backbone.of_tables:
-        takes = workspace.inputs(task.backbone, workspace.rows_to_read(task.backbone, None)).takes
-    return build_backbone(backbone, takes, task.size)
+        takes = workspace.inputs(name, workspace.rows_to_read(name, None)).takes
+    return build_backbone(backbone, takes, size)
 
 
 def _freezing(workspace: Workspace) -> Iterator[str]:
@@ -182,7 +187,7 @@ def _lines(workspace: Workspace) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
-    for name in dict.fromkeys(backbones_of(workspace.config).values()):
+    for name in dict.fromkeys(name for names in backbones_of(workspace.config).values() for name in names):
         section = workspace.config.backbones[name]
         if not section.of_tables:
             continue
@@ -193,7 +198,7 @@ def _lines(workspace: Workspace) -> Iterator[str]:
             yield f"backbones.{name}: {error}"
             continue
         for learner, task in workspace.config.tasks.items():
-            if task.backbone == name and (known := [column for column in task.columns if column in read]):
+            if name in task.starts and (known := [column for column in task.columns if column in read]):
                 yield (
                     f"tasks.{learner}.columns: expected columns that its backbone {name} does not read, received "
                     f"{', '.join(known)}; leave it out of data.columns, or out of backbones.{name}.columns"
@@ -213,8 +218,9 @@ def _starts(workspace: Workspace) -> Iterator[str]:
         first_shown[stage.name] = first_shown.get(stage.init or "", shown)
         wanted.append((f"pretext.{stage.name}", stage.backbone, first_shown[stage.name], shown))
     for name, task in config.tasks.items():
-        if task.init in first_shown:
-            wanted.append((f"tasks.{name}", task.backbone, first_shown[task.init], task.size))
+        for backbone, init in task.starts.items():
+            if init in first_shown:
+                wanted.append((f"tasks.{name}", backbone, first_shown[init], task.size))
     for name, backbone, first, size in dict.fromkeys(wanted):
         options = config.backbones[backbone].model_copy(update={"weights": None})
         try:
@@ -242,15 +248,15 @@ def _sizes(workspace: Workspace) -> Iterator[str]:
     channels = workspace.config.data.decode.channels
     alike: dict[tuple[str, int], list[str]] = {}  # a backbone of one size is asked, and told of, once
     for name, task in workspace.config.tasks.items():
-        tables = workspace.config.backbones[task.backbone].of_tables
-        if (
-            not task.frozen and not tables
-        ):  # frozen ones learn and predict from features of the task's own size
-            alike.setdefault((task.backbone, task.size), []).append(name)
-    for (_, trained), names in alike.items():
+        if task.frozen:  # it learns and predicts from features of its own size
+            continue
+        for backbone in task.starts:
+            if not workspace.config.backbones[backbone].of_tables:
+                alike.setdefault((backbone, task.size), []).append(name)
+    for (backbone, trained), names in alike.items():
         if size in (None, trained):
             continue
-        built = untrained(workspace, workspace.config.tasks[names[0]]).eval()
+        built = _untrained(workspace, backbone, trained).eval()
         try:
             with torch.inference_mode():
                 built(torch.zeros(1, channels, size, size))

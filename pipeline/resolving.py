@@ -8,6 +8,7 @@ from ..configs.errors import UserError, closest
 from ..configs.heads import HeadAugment
 from ..configs.registry import options_class
 from ..configs.schema import Config
+from ..configs.section import several
 from ..datasets.folds import FoldPlan
 from ..datasets.tables import Table
 from ..training.device import Machine
@@ -45,22 +46,31 @@ def resolve(config: Config, train: Table, test: Table, plan: FoldPlan, machine: 
         pretexts.append(stage.model_copy(update=resolved))
     tasks = {}
     for name, task in config.tasks.items():
-        follows = by_name[task.init].backbone if task.init in by_name else "auto"
-        wanted = follows if task.backbone == "auto" else task.backbone
+        inits = several(task.init)
+        follows = [by_name[init].backbone if init in by_name else "auto" for init in inits]
+        wanted = follows if task.backbone == "auto" else several(task.backbone)
+        backbones = [only if each == "auto" else each for each in wanted]
+        starts = list(inits) * len(backbones) if len(inits) == 1 else list(inits)
         folds = all_folds if task.folds == "auto" else sorted(set(task.folds))
         if any(fold >= plan.n for fold in folds):
             raise UserError(
                 f"tasks.{name}.folds: expected folds of the plan 0..{plan.n - 1}, received {folds}"
             )
-        backbone = only if wanted == "auto" else wanted
-        update: dict[str, Any] = {"backbone": backbone, "folds": folds}
+        update: dict[str, Any] = {"backbone": backbones, "init": starts, "folds": folds}
+        if not task.joined:
+            update |= {"backbone": backbones[0], "init": starts[0]}
         if not task.frozen:
-            lr, weight_decay = task.rates(kind=config.backbones[backbone].kind)
+            lr, weight_decay = task.rates(kind=[config.backbones[backbone].kind for backbone in backbones])
             update |= {"lr": lr, "weight_decay": weight_decay}
-            update["augment"] = task.augment.model_copy(update={"mix": resolve_mix(task)})
+            tables = any(config.backbones[backbone].of_tables for backbone in backbones)
+            update["augment"] = task.augment.model_copy(update={"mix": None if tables else resolve_mix(task)})
         tasks[name] = task.model_copy(update=update)
     joint = machine.kind == "cpu" if config.transfer.joint == "auto" else config.transfer.joint
-    pictured = [task for task in tasks.values() if not config.backbones[task.backbone].of_tables]
+    pictured = [
+        task
+        for task in tasks.values()
+        if any(not config.backbones[backbone].of_tables for backbone in task.starts)
+    ]
     trained = [task.augment for task in pictured if not task.frozen]
     # Where no network is trained, frozen features are those of a picture and its mirror image.
     frozen = [HeadAugment()] if pictured and not trained else []

@@ -8,6 +8,7 @@ from scipy.special import bdtr
 from ..backbones import read_seen
 from ..configs.errors import UserError
 from ..configs.schema import Pretext
+from ..configs.section import several
 from ..datasets.files import read_json
 from .checkpoints import checkpoint_file
 from .workspace import Workspace
@@ -51,7 +52,12 @@ def check_files(workspace: Workspace) -> list[str]:
     """
     config = workspace.config
     names = {"scratch", *(stage.name for stage in config.pretext)}
-    paths = {f"tasks.{name}.init": task.init for name, task in config.tasks.items() if task.init not in names}
+    paths = {
+        f"tasks.{name}.init" + (f".{place}" if task.joined else ""): init
+        for name, task in config.tasks.items()
+        for place, init in enumerate(several(task.init))
+        if init not in names
+    }
     paths |= {
         f"pretext.{stage.name}.init": stage.init
         for stage in config.pretext

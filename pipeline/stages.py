@@ -1,6 +1,6 @@
 """The stages of a run: what each reads, from which its key follows, and which files it writes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ class Stages:
         )
         return iter([stage for level in levels for stage in level])
 
-    def _machine(self, backbone: str) -> dict[str, Any]:
+    def _machine(self, backbone: str | Sequence[str]) -> dict[str, Any]:
         machine = self.workspace.machine_of(backbone)
         return {
             "seed": self.config.seed,
@@ -213,15 +213,15 @@ class Stages:
             },
             "transfer.ema": self.config.transfer.ema,
             "transfer.seeds": self.config.transfer.seeds,
-            **self._backbone(task.backbone),
-            **self._init("init", task.init, fold),
+            **self._of_each(task, lambda name, init: self._backbone(name) | self._init("init", init, fold)),
             "plan": workspace.plan.hash,
-            **self._inputs(task.backbone, ids),
-            **self._reading(task.backbone, task.init, fold),
+            **self._read(task, ids),
+            **self._of_each(task, lambda name, init: self._reading(name, init, fold)),
             "labels": workspace.labels_digest(columns),
         }
         outputs = [*weight_files(self.config.transfer.seeds), "head.json", "history.json"]
-        outputs += self._schema_files(task.backbone)
+        for name in task.starts:
+            outputs += [f"{name}/{file}" if task.joined else file for file in self._schema_files(name)]
         return Stage(
             Job("finetune", network.name, fold),
             f"transfer/{network.name}/{fold_folder(fold)}",
@@ -237,9 +237,7 @@ class Stages:
             "code": CODE["predict"],
             "network": finetune.key,
             "features.views": workspace.views_of(network.shared.backbone),
-            **self._inputs(
-                network.shared.backbone, np.concatenate([workspace.train.ids, workspace.test.ids])
-            ),
+            **self._read(network.shared, np.concatenate([workspace.train.ids, workspace.test.ids])),
             "test rows": digest(sorted(workspace.test.ids.tolist())),
         }
         if self.config.features.size is not None:
@@ -254,7 +252,7 @@ class Stages:
         tasks = [
             task
             for task in frozen_tasks(self.config).values()
-            if Embedding.of(task, self.config) == embedding
+            if embedding in Embedding.all_of(task, self.config)
         ]
         folds = self._in_order(map(folds_of, tasks))
         shared = (embedding.init, None) in self._keys or not any(
@@ -277,21 +275,29 @@ class Stages:
             stages.append(Stage(Job("embed", embedding.name, fold), folder, inputs, EMBEDDING_OUTPUTS))
         return stages
 
-    def embedding(self, task: Task, fold: int) -> Stage:
-        """The embeddings that one fold of a frozen task reads: shared ones, or those of the same fold's backbone."""
-        name = Embedding.of(task, self.config).name
-        return next(
-            stage for stage in self.embed if stage.job.name == name and stage.job.fold in (None, fold)
-        )
+    def embedded(self, task: Task, fold: int) -> list[Stage]:
+        """The embeddings that one fold of a frozen task reads, of each of its backbones.
+
+        They are shared ones, or those of the same fold's backbone.
+        """
+        return [
+            next(
+                stage
+                for stage in self.embed
+                if stage.job.name == embedding.name and stage.job.fold in (None, fold)
+            )
+            for embedding in Embedding.all_of(task, self.config)
+        ]
 
     def _frozen(self, name: str, task: Task, fold: int) -> Stage:
         workspace = self.workspace
+        keys = [stage.key for stage in self.embedded(task, fold)]
         inputs: dict[str, Any] = {
             "code": CODE["frozen"],
             "seed": self.config.seed,
             **_flat(f"tasks.{name}", task.model_dump(mode="json", exclude={"folds"})),
             "fold": fold,
-            "embedding": self.embedding(task, fold).key,
+            "embedding": keys if task.joined else keys[0],
             "plan": workspace.plan.hash,
             "labels": workspace.labels_digest(task.columns),
             "test rows": digest(sorted(workspace.test.ids.tolist())),
@@ -351,6 +357,18 @@ class Stages:
         if backbone.weights not in (None, "pretrained"):
             inputs["backbone.weights file"] = file_digest(checkpoint_file(backbone.weights))
         return inputs
+
+    def _of_each(self, task: Task, found: Callable[[str, str], dict[str, Any]]) -> dict[str, Any]:
+        """What is found of a task's backbone and start; of joined ones under the name of each."""
+        parts = {name: found(name, init) for name, init in task.starts.items()}
+        if not task.joined:
+            return next(iter(parts.values()))
+        return {f"{name}: {key}": value for name, part in parts.items() for key, value in part.items()}
+
+    def _read(self, task: Task, ids: np.ndarray) -> dict[str, Any]:
+        """Names what a task's backbones read of some rows; pictures stand under `images`, joined or not."""
+        found = self._of_each(task, lambda name, _: self._inputs(name, ids))
+        return {"images" if key.endswith(": images") else key: value for key, value in found.items()}
 
     def _inputs(self, backbone: str, ids: np.ndarray) -> dict[str, Any]:
         kind = "table" if self.config.backbones[backbone].of_tables else "images"

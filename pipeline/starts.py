@@ -83,12 +83,13 @@ def _key(workspace: Workspace, stages: Stages, start: str, task: str) -> str:
     behind = [stage.key for stage in stages.pretrain if stage.job.name == start]
     options = workspace.config.tasks[task]
     file = file_digest(checkpoint_file(start)) if not behind and Path(start).exists() else ""
-    pictures = workspace.inputs_digest(options.backbone, workspace.train.ids)
-    section = workspace.config.backbones[options.backbone].model_dump(mode="json")
+    [backbone] = options.starts  # a variant joins nothing
+    pictures = workspace.inputs_digest(backbone, workspace.train.ids)
+    section = workspace.config.backbones[backbone].model_dump(mode="json")
     labels = workspace.labels_digest(options.columns)
     coding = options.model_dump(mode="json", include={"kind", "columns", "options"})
     probing = workspace.config.probe.model_dump(mode="json")
-    machine = [workspace.config.seed, workspace.machine_of(options.backbone).precision]
+    machine = [workspace.config.seed, workspace.machine_of(backbone).precision]
     parts = [start, behind, file, section, options.size, pictures, labels, workspace.plan.hash, *machine]
     return digest([*parts, coding, probing, LABELS, DRAWS])
 
@@ -104,7 +105,7 @@ def _probe(workspace: Workspace, head: str, start: str, task: str) -> dict[str, 
         folds = list(wanted)
     found: list[dict[str, float]] = []
     for fold in folds:
-        name = workspace.config.tasks[task].backbone
+        [name] = workspace.config.tasks[task].starts
         checkpoint = None if start == RAW else checkpoint_of(workspace, workspace.run_path, start, fold)
         inputs = workspace.inputs(name, workspace.rows_to_read(name, fold), checkpoint)
         rows = probe_rows(
@@ -159,10 +160,11 @@ def _features(
         return raw_features(inputs, rows.ids)
     options = workspace.config.tasks[task]
     reseed_global(workspace.config.seed, "probe", "scratch")
-    section = starting_from(workspace.config.backbones[options.backbone], checkpoint)
+    [name] = options.starts
+    section = starting_from(workspace.config.backbones[name], checkpoint)
     backbone, machine = (
         build_backbone(section, inputs.takes, options.size),
-        workspace.machine_of(options.backbone),
+        workspace.machine_of(name),
     )
     machine.lay_out(backbone)
     return embed_first(backbone, inputs, rows.ids, machine)

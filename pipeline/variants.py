@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..configs.errors import UserError, closest
-from ..configs.references import backbones_of
+from ..configs.readers import backbones_of
 from ..configs.registry import PRETEXTS
 from ..configs.schema import Config, Pretext, Task, Unfreeze
 from ..datasets.files import digest
@@ -105,6 +105,12 @@ def plan_rows(
     Raises:
         UserError: a row that is none of these.
     """
+    own = str(config.tasks[head].init)
+    if config.tasks[head].joined:
+        raise UserError(
+            f"head: expected one of a single backbone, whose starts are compared, received {head!r}, which joins the "
+            "features of several; name another, or write one task for each start and compare them in one run"
+        )
     usual = TABLE_ROWS if _of_tables(config, head) else DEFAULT_ROWS
     wanted = list(dict.fromkeys([REFERENCE, *(rows or usual)]))
     pretexts: dict[str, Pretext] = {}
@@ -113,10 +119,9 @@ def plan_rows(
         init = _start(config, head, row, pretexts)
         changes: dict[str, Any] = {"init": init}
         if len(config.backbones) > 1 and init not in pretexts:
-            changes["backbone"] = backbones_of(config)[head]  # `auto` followed the head's own start
+            changes["backbone"] = backbones_of(config)[head][0]  # `auto` followed the head's own start
         variants.append((Variant(row, _task_name(head, row), init), changes))
     if freeze:
-        own = config.tasks[head].init
         if own == REFERENCE:
             raise UserError(
                 f"--freeze: expected a head with a pretrained start, received {head!r} with init: scratch"
@@ -141,7 +146,7 @@ def alone(
     folds: Literal["auto"] | Sequence[int] | None = None,
 ) -> Plan:
     """The head as a config has it, as the only row of a run of its own; arguments as `plan_rows`."""
-    plan = plan_rows(config, head, [config.tasks[head].init], folds=folds)
+    plan = plan_rows(config, head, [str(config.tasks[head].init)], folds=folds)
     kept = plan.variants[-1]
     only = derived(config, plan.config.pretext, {kept.task: plan.config.tasks[kept.task]}, suffix)
     return Plan(only, (replace(kept, label=label),))
@@ -191,7 +196,7 @@ def _start(config: Config, head: str, row: str, pretexts: dict[str, Pretext]) ->
     by_name = {
         pretext.name: pretext
         for pretext in config.pretext
-        if config.backbones[readers[f"pretext {pretext.name}"]].of_tables == of_tables
+        if config.backbones[readers[f"pretext {pretext.name}"][0]].of_tables == of_tables
     }
     kinds = [kind for kind, entry in PRETEXTS.items() if (entry.modality == "table") == of_tables]
     if row in by_name:
@@ -222,7 +227,7 @@ def _start(config: Config, head: str, row: str, pretexts: dict[str, Pretext]) ->
 
 
 def _of_tables(config: Config, head: str) -> bool:
-    return config.backbones[backbones_of(config)[head]].of_tables
+    return config.backbones[backbones_of(config)[head][0]].of_tables
 
 
 def _chain(by_name: dict[str, Pretext], name: str) -> Iterator[Pretext]:
@@ -240,7 +245,7 @@ def _of_kind(config: Config, head: str, kind: str) -> Pretext:
     for pretext in like:
         if pretext.kind == kind and pretext.init is None and pretext.reuse is None:
             return pretext
-    shared: dict[str, Any] = {"size": config.tasks[head].size, "backbone": readers[head]}
+    shared: dict[str, Any] = {"size": config.tasks[head].size, "backbone": readers[head][0]}
     if like:
         first = like[0]
         shared = {key: getattr(first, key) for key in ("size", "backbone", "epochs", "batch", "scope")}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -11,12 +11,14 @@ import pandas as pd
 
 from ..configs.data import Data
 from ..configs.errors import UserError, closest
-from ..configs.references import backbones_of
+from ..configs.readers import backbones_of
 from ..configs.schema import Config, Task
+from ..configs.section import several
 from ..datasets.files import content_digests, digest
 from ..datasets.folds import FoldPlan, make_plan
 from ..datasets.images import ImageStore, build_store, unlabelled_images
 from ..datasets.inputs import Inputs
+from ..datasets.joined import JoinedInputs
 from ..datasets.pictures import PictureFiles, Pictures, locate_pictures
 from ..datasets.tables import TABLE_SUFFIXES, Table, read_table
 from ..datasets.targets import code_target
@@ -70,7 +72,7 @@ class Workspace:
                 f"directory"
             )
         self.root = root
-        readers = backbones_of(config).values()
+        readers = [name for names in backbones_of(config).values() for name in names]
         self.has_images = any(not config.backbones[name].of_tables for name in readers)
         self.has_lines = any(config.backbones[name].of_tables for name in readers)
         self.train = read_table(
@@ -187,8 +189,9 @@ class Workspace:
         """Side of the stored images: the largest input size with its margin, rounded up."""
         if not self.has_images:
             return 0
-        stages = [*self.config.pretext, *self.config.tasks.values()]
-        sizes = [stage.size for stage in stages if not self.config.backbones[stage.backbone].of_tables]
+        stages = [(stage.size, stage.backbone) for stage in self.config.pretext]
+        stages += [(task.size, name) for task in self.config.tasks.values() for name in task.starts]
+        sizes = [size for size, name in stages if not self.config.backbones[name].of_tables]
         sizes += [self.config.features.size] if self.config.features.size else []
         return math.ceil(STORE_MARGIN * max(sizes) / STORE_STEP) * STORE_STEP
 
@@ -248,6 +251,22 @@ class Workspace:
         weights = None if section.weights is None else Path(section.weights)
         return self.lines.inputs(section, ids, checkpoint or weights)
 
+    def inputs_of(
+        self, task: Task, fold: int | None, checkpoints: Mapping[str, Path | None] | None = None
+    ) -> Inputs:
+        """What a task's backbone reads, or its backbones, joined by id.
+
+        Args:
+            task: of the resolved config.
+            fold: whose rows teach how a table's cells are read, as in `rows_to_read`.
+            checkpoints: backbone -> what it starts from.
+        """
+        known = checkpoints or {}
+        parts = {
+            name: self.inputs(name, self.rows_to_read(name, fold), known.get(name)) for name in task.starts
+        }
+        return JoinedInputs(parts) if task.joined else next(iter(parts.values()))
+
     def inputs_digest(self, backbone: str, ids: np.ndarray) -> str:
         """Names what a backbone reads of some rows."""
         section = self.config.backbones[backbone]
@@ -268,20 +287,22 @@ class Workspace:
         train = self.train.ids if fold is None or fold < 0 or len(self.test) else self.plan.train_ids(fold)
         return np.concatenate([train, self.test.ids, self.extra_of(backbone)])
 
-    def count_of(self, backbone: str, ids: np.ndarray) -> int:
-        """How many inputs of some rows a backbone reads: a row may own several images."""
-        return len(ids) if self.config.backbones[backbone].of_tables else len(self.files.of(ids))
+    def count_of(self, backbone: str | Sequence[str], ids: np.ndarray) -> int:
+        """How many inputs of some rows a backbone, or joined ones, read: a row may own several images."""
+        return len(ids) if self._tables_alone(backbone) else len(self.files.of(ids))
 
-    def machine_of(self, backbone: str) -> Machine:
-        """Where and how a backbone computes: those of tables always in float32, NCHW meaning nothing to them."""
-        if not self.config.backbones[backbone].of_tables:
+    def machine_of(self, backbone: str | Sequence[str]) -> Machine:
+        """Where and how a backbone, or joined ones, compute: those of tables in float32, where NCHW means nothing."""
+        if not self._tables_alone(backbone):
             return self.machine
         return dataclasses.replace(self.machine, precision="fp32", channels_last=False)
 
-    def views_of(self, backbone: str) -> list[str]:
-        """The views of test-time augmentation; a line of a table has one."""
-        views = list(self.config.features.views)
-        return ["identity"] if self.config.backbones[backbone].of_tables else views
+    def views_of(self, backbone: str | Sequence[str]) -> list[str]:
+        """The views of test-time augmentation; a line of a table has one, unless a picture is beside it."""
+        return ["identity"] if self._tables_alone(backbone) else list(self.config.features.views)
+
+    def _tables_alone(self, backbone: str | Sequence[str]) -> bool:
+        return all(self.config.backbones[name].of_tables for name in several(backbone))
 
     def _unlabelled(self, data: Data) -> list[Table]:
         names = [name for name in data.unlabelled if name.lower().endswith(TABLE_SUFFIXES)]

@@ -15,7 +15,7 @@ from ..datasets.targets import Target
 from ..scoring.metrics import Array
 from ..scoring.neighbours import neighbours
 from ..training.randomness import seed_of
-from ..transfer.embedding import Embeddings
+from ..transfer.embedding import Embeddings, JoinedEmbeddings
 from ..transfer.outofsample import choose_insample
 from .boosting import Boosting
 from .columns import TableColumns
@@ -48,7 +48,7 @@ class FrozenWork:
     fold: int
     frame: pd.DataFrame
     plan: FoldPlan
-    embeddings: Embeddings
+    embeddings: Embeddings | JoinedEmbeddings
     table: TableColumns | None
     test_ids: np.ndarray
     seed: int
@@ -80,7 +80,7 @@ class FrozenWork:
 
     def names(self) -> list[str]:
         """The D features' names."""
-        embedded = [f"embedding.d{j}" for j in range(self.embeddings.values.shape[1])]
+        embedded = [f"embedding.d{j}" for j in range(sum(self.embeddings.widths))]
         return embedded if self.table is None else embedded + list(self.table.names)
 
 
@@ -192,7 +192,7 @@ def _learner(work: FrozenWork, target: Target) -> Learner:
     seed = seed_of(work.seed, "frozen", work.task, work.fold, "lightgbm") % 2**31
     learners: dict[str, Learner] = {
         "ridge": Ridge(classes),
-        "knn": Nearest(classes, work.embeddings.values.shape[1]),
+        "knn": Nearest(classes, work.embeddings.widths),
         "lightgbm": Boosting(classes, False, work.threads, seed),
     }
     return learners[work.learner]
@@ -213,14 +213,14 @@ class NearestModel:
     Args:
         bank: (N, D) features, scaled.
         y: (N, O) their outputs.
-        embedded: how many of the D features are the embedding; the others are columns of the table.
-        mean, scale: (D - embedded,) of the columns among the N rows.
+        embedded: how many of the D features are the embedding, or each of several; the others are columns of the table.
+        mean, scale: of the columns among the N rows.
         probabilities: whether the outputs are class probabilities, which then are at least about `FLOOR`.
     """
 
     bank: Array
     y: Array
-    embedded: int
+    embedded: tuple[int, ...]
     mean: Array
     scale: Array
     probabilities: bool
@@ -242,16 +242,16 @@ class NearestModel:
 class Nearest:
     """Weighted nearest neighbours by cosine; there is nothing to choose.
 
-    Columns of a table are standardised over the training rows, a missing one is their mean; embedding and columns then
-    have length 1 each, so that the similarity is the mean of the two blocks' and neither drowns the other.
+    Columns of a table are standardised over the training rows, a missing one is their mean; each embedding and
+    the columns then have length 1, so that the similarity is the mean of the blocks' and none drowns another.
 
     Args:
         probabilities: whether the outputs are class probabilities or values.
-        embedded: how many of the features, from the first, are the embedding.
+        embedded: how many of the features, from the first, are the embedding, or each of several.
     """
 
     probabilities: bool
-    embedded: int
+    embedded: tuple[int, ...]
 
     def tune(self, x: Array, y: Array, names: Sequence[str], splits: Sequence[Split]) -> dict[str, Any]:
         """No settings."""
@@ -259,7 +259,7 @@ class Nearest:
 
     def fit(self, x: Array, y: Array, names: Sequence[str], setting: dict[str, Any]) -> NearestModel:
         """Keep the rows (N, D) and their outputs (N, O)."""
-        columns = x[:, self.embedded :]
+        columns = x[:, sum(self.embedded) :]
         known = np.isfinite(columns)
         count = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, columns, 0.0).sum(axis=0) / count
@@ -269,10 +269,12 @@ class Nearest:
         return NearestModel(bank, y, self.embedded, mean, scale, self.probabilities)
 
 
-def _blocks(x: Array, embedded: int, mean: Array, scale: Array) -> Array:
-    """(N, D) features whose embedding and table columns have length 1 each."""
-    columns = np.nan_to_num((x[:, embedded:] - mean) / scale)
-    return np.concatenate([_unit(x[:, :embedded]), _unit(columns)], axis=1)
+def _blocks(x: Array, embedded: tuple[int, ...], mean: Array, scale: Array) -> Array:
+    """(N, D) features whose embeddings and table columns have length 1 each."""
+    ends = np.cumsum(embedded)
+    columns = np.nan_to_num((x[:, ends[-1] :] - mean) / scale)
+    blocks = [x[:, end - width : end] for end, width in zip(ends, embedded, strict=True)]
+    return np.concatenate([_unit(block) for block in (*blocks, columns)], axis=1)
 
 
 def _unit(x: Array) -> Array:

@@ -68,8 +68,8 @@ class FitOptions:
     optimiser: Optimiser = "adamw"
 
     @classmethod
-    def of(cls, options: Optimisation, ema: float = 0.0, kind: str = "timm") -> "FitOptions":
-        """From the part of the config that every trained stage has; `kind` is that of the backbone."""
+    def of(cls, options: Optimisation, ema: float = 0.0, kind: str | Sequence[str] = "timm") -> "FitOptions":
+        """From the part of the config that every trained stage has; `kind` is that of the backbone, or of several."""
         own = options.optimiser if isinstance(options, Pretext) else "adamw"
         if own == "auto":
             raise ValueError("optimiser: expected a resolved config, received 'auto'; make a Workspace first")

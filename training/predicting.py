@@ -38,9 +38,11 @@ def prepare(network: nn.Module, machine: Machine) -> nn.Module:
                 setattr(ready.get_submodule(parent), last, folded)
     ready.requires_grad_(False)
     if machine.precision == "bf16":
+        tables = [part for part in ready.modules() if getattr(part, "modality", "image") == "table"]
+        kept = {id(layer) for part in tables for layer in part.modules()}  # beside pictures in float32 too
         for part in ready.modules():
             # Exact types: a subclass may compute with its weights before they meet an image.
-            if type(part) in _CAST:
+            if type(part) in _CAST and id(part) not in kept:
                 part.to(torch.bfloat16)
     return machine.place(ready)
 

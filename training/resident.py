@@ -1,12 +1,13 @@
 """Where inputs lie while networks read them: on the graphics card as a whole, or on the way to it."""
 
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..datasets.joined import JoinedStore
 from .device import Machine
 
 FREE_SHARE = 0.4
@@ -17,8 +18,8 @@ CHUNK = 2**26  # bytes that are copied to the device at a time
 class Gathering(Protocol):
     """Whatever gives rows of a store."""
 
-    def gather(self, rows: np.ndarray) -> Tensor:
-        """(B, ...) inputs, in the order of the B row numbers."""
+    def gather(self, rows: np.ndarray) -> Any:
+        """(B, ...) inputs, in the order of the B row numbers; of a joined store part -> such."""
         ...
 
 
@@ -97,7 +98,7 @@ class PassingInputs:
 _RESIDENT: WeakKeyDictionary[Store, dict[str, ResidentInputs]] = WeakKeyDictionary()
 
 
-def resident(store: Store, machine: Machine) -> Gathering:
+def resident(store: Store | JoinedStore, machine: Machine) -> Gathering:
     """A store as a machine reads it fastest.
 
     On a CPU the store itself: memory, or a memory-mapped file, is as near as it gets. On CUDA a copy on the device,
@@ -105,7 +106,7 @@ def resident(store: Store, machine: Machine) -> Gathering:
     batches through pinned memory. The CUDA part is untested so far: `make gpu-check` looks at it.
 
     Args:
-        store: N inputs.
+        store: N inputs; of a joined one each part is looked at by itself.
         machine: where they are read.
 
     Returns:
@@ -113,6 +114,8 @@ def resident(store: Store, machine: Machine) -> Gathering:
     """
     if machine.kind == "cpu":
         return store
+    if isinstance(store, JoinedStore):
+        return store.read_through(lambda part: resident(part, machine))
     held = _RESIDENT.setdefault(store, {})
     if machine.device not in held:
         if not fits(store, machine.device):

@@ -1,6 +1,6 @@
 """Embeddings: the features of a frozen backbone, one row a picture's owner, computed once and read by many."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,11 @@ class Embeddings:
 
     ids: np.ndarray
     values: np.ndarray
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """(D,): one backbone's."""
+        return (self.values.shape[1],)
 
     def known(self, ids: np.ndarray) -> np.ndarray:
         """(M,) bool: which rows have features."""
@@ -74,6 +79,34 @@ class Embeddings:
                 "remove the folder, and the same command makes it again"
             )
         return cls(ids, values)
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedEmbeddings:
+    """The features of several backbones side by side, joined by id.
+
+    Attributes:
+        parts: name of the backbone -> its features, in this order.
+    """
+
+    parts: Mapping[str, Embeddings]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The D of each part."""
+        return tuple(width for part in self.parts.values() for width in part.widths)
+
+    def known(self, ids: np.ndarray) -> np.ndarray:
+        """(M,) bool: which rows have features of every part."""
+        return np.logical_and.reduce([part.known(ids) for part in self.parts.values()])
+
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """The features (M, sum of D) of some rows.
+
+        Raises:
+            ValueError: an id without features of a part.
+        """
+        return np.concatenate([part.of(ids) for part in self.parts.values()], axis=1)
 
 
 def embed_rows(

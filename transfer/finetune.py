@@ -1,6 +1,6 @@
 """Fine-tune the heads of one network on one fold, always restarted from the same checkpoint."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..backbones import build_backbone, from_card, refuse_not_finite, starting_from
+from ..configs.rates import shares
 from ..configs.schema import Backbone, Task, Transfer
 from ..datasets.files import atomic, read_json, write_json
 from ..datasets.folds import FoldPlan
 from ..datasets.inputs import Inputs
 from ..datasets.targets import Target, restore_target
 from ..training.device import Machine
-from ..training.fit import FitOptions, Record, Training, batches, fit
+from ..training.fit import FitOptions, Record, Training, batches, fit, to_device
 from ..training.interrupt import Interrupted
 from ..training.optimiser import parameter_groups
 from ..training.randomness import reseed_global
@@ -39,7 +40,8 @@ class FoldWork:
         fold: the fold whose validation rows stay unseen, or `REFIT`.
         frame: the labelled rows, indexed by id.
         inputs: the pictures, or the table, of all rows.
-        checkpoint: a pretrained backbone, or None for `backbone`'s own weights.
+        backbone: the config's section; of several whose features are joined name -> section.
+        checkpoint: a pretrained backbone, or None for `backbone`'s own weights; joined ones name theirs as weights.
     """
 
     network: str
@@ -49,7 +51,7 @@ class FoldWork:
     frame: pd.DataFrame
     plan: FoldPlan
     inputs: Inputs
-    backbone: Backbone
+    backbone: Backbone | Mapping[str, Backbone]
     checkpoint: Path | None
     transfer: Transfer
     machine: Machine
@@ -59,6 +61,19 @@ class FoldWork:
     def shared(self) -> Task:
         """The options all tasks of the network agree on."""
         return next(iter(self.tasks.values()))
+
+    @property
+    def section(self) -> Backbone | Mapping[str, Backbone]:
+        """What the network is built from: the section, or sections, with the weights to start from."""
+        if isinstance(self.backbone, Mapping):
+            return self.backbone
+        return starting_from(self.backbone, self.checkpoint)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of the backbone, or of each that is joined."""
+        sections = self.backbone.values() if isinstance(self.backbone, Mapping) else [self.backbone]
+        return [section.kind for section in sections]
 
     def training_ids(self) -> np.ndarray:
         """The fold's training rows (all rows for a refit) that have a readable input and carry any of the labels."""
@@ -180,7 +195,7 @@ def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0
     shared = work.shared
     reseed_global(work.seed, "finetune", work.network, work.fold, number, "init")
     return HeadNetwork(
-        build_backbone(starting_from(work.backbone, work.checkpoint), work.inputs.takes, shared.size),
+        build_backbone(work.section, work.inputs.takes, shared.size),
         targets,
         size=shared.size,
         augment=shared.augment,
@@ -193,16 +208,25 @@ def start_network(work: FoldWork, targets: Mapping[str, Target], number: int = 0
 def begin(work: FoldWork, targets: Mapping[str, Target], number: int = 0) -> Training:
     """The network and its optimiser before the first step; `number` counts networks of different seeds."""
     shared, network = work.shared, start_network(work, targets, number)
-    groups = parameter_groups(
-        network.backbone.stages(),
-        network.heads.parameters(),
-        weight_decay=shared.rates(kind=work.backbone.kind)[1],
-        layer_decay=shared.layer_decay,
-    )
-    options = FitOptions.of(shared, work.transfer.ema, work.backbone.kind)
+    groups = _groups(network, shared, work.kinds)
+    options = FitOptions.of(shared, work.transfer.ema, work.kinds)
     return Training(
         network, groups, options, work.machine, work.seed, ("finetune", work.network, work.fold, number)
     )
+
+
+def _groups(network: HeadNetwork, shared: Task, kinds: Sequence[str]) -> list[dict]:
+    """The optimiser's groups; of joined backbones each part's, with its own share of the rate and from its own top."""
+    decay = shared.rates(kind=kinds)[1]
+    heads, backbone = network.heads.parameters(), network.backbone
+    if backbone.modality != "joined":
+        return parameter_groups(backbone.stages(), heads, weight_decay=decay, layer_decay=shared.layer_decay)
+    groups = parameter_groups({}, heads, weight_decay=decay)
+    for (name, part), (rate, own) in zip(backbone.parts.items(), shares(kinds), strict=True):
+        stages = {f"{name}.{stage}": parameters for stage, parameters in part.stages().items()}
+        found = parameter_groups(stages, [], weight_decay=decay * own, layer_decay=shared.layer_decay)
+        groups += [{**group, "scale": group["scale"] * rate} for group in found]
+    return groups
 
 
 def load_networks(folder: Path, work: FoldWork) -> list[HeadNetwork]:
@@ -237,7 +261,9 @@ def held_loss(network: Any, source: LabelledInputs, machine: Machine) -> float:
         for part in batches(len(source), 256):
             batch = source.batch(part)
             with machine.autocast():
-                outputs = network.view_outputs(batch["inputs"].to(machine.device), ["identity"])
+                outputs = network.view_outputs(
+                    to_device(batch["inputs"], torch.device(machine.device)), ["identity"]
+                )
             targets = {name: values.to(machine.device) for name, values in batch["targets"].items()}
             flat = {name: output[:, 0] for name, output in outputs.items()}
             total += float(network.loss(flat, {"targets": targets})["loss"]) * len(part)

@@ -13,7 +13,7 @@ from ..datasets.targets import Target
 from ..scoring.losses import mean_loss
 from ..training.fit import freeze
 from ..training.mix import mix
-from ..training.modality import changed, seen
+from ..training.modality import changed, rows_of, seen
 
 PENALTY = "(penalty)"
 """The output that is no task's: how widely a TabNet spreads its attention. No task's name has brackets."""
@@ -32,7 +32,8 @@ class HeadNetwork(nn.Module):
         unfreeze: when the other stages begin to learn; None: with the first step.
 
     Raises:
-        ValueError: `frozen` names a stage that the backbone does not have, or `augment.mix` is still `auto`.
+        ValueError: `frozen` names a stage that the backbone does not have, or `augment.mix` is still `auto`, or is
+            asked for with joined backbones.
     """
 
     def __init__(
@@ -51,6 +52,11 @@ class HeadNetwork(nn.Module):
             raise ValueError(
                 "augment.mix: expected options or None, received 'auto', which depends on the length of the training; "
                 "give what training.mix.resolve_mix(task) says"
+            )
+        if augment.mix is not None and backbone.modality == "joined":
+            raise ValueError(
+                "augment.mix: expected None with joined backbones, received options: categories of a table have "
+                "no blend"
             )
         self.backbone = backbone
         self.targets = dict(targets)
@@ -111,11 +117,11 @@ class HeadNetwork(nn.Module):
             total = total + self.backbone.sparsity * outputs[PENALTY].float()
         return {"loss": total, **(parts if len(parts) > 1 else {})}
 
-    def view_outputs(self, batch: Tensor, views: Sequence[str], size: int | None = None) -> dict[str, Tensor]:
+    def view_outputs(self, batch: Any, views: Sequence[str], size: int | None = None) -> dict[str, Tensor]:
         """Predict fixed views of plainly resized images, or the lines of a table.
 
         Args:
-            batch: (B, C, H, W) uint8, or (B, D).
+            batch: (B, C, H, W) uint8, or (B, D); of joined backbones part -> one of these.
             views: V names of `training.views.VIEWS`.
             size: side of the input, pixels; None: that of the training.
 
@@ -125,7 +131,7 @@ class HeadNetwork(nn.Module):
         stacked = seen(self.backbone, batch, views, size or self.size)  # (V * B, ...)
         outputs = self.forward({"inputs": stacked})
         return {
-            name: output.float().unflatten(0, (len(views), len(batch))).transpose(0, 1)
+            name: output.float().unflatten(0, (len(views), rows_of(batch))).transpose(0, 1)
             for name, output in outputs.items()
         }
 
@@ -145,10 +151,14 @@ def thawed_stages(epoch: int, stages: int, unfreeze: Unfreeze | None) -> int:
 
 
 def frozen_stages(backbone: Any, frozen: str | Sequence[str]) -> list[str]:
-    """The stages that `freeze` means, checked against the backbone."""
+    """The stages that `freeze` means, checked against the backbone; a part of joined ones stands for its stages."""
     stages = list(backbone.stages())
     if isinstance(frozen, str):
         return stages if frozen == "all" else []
+    if backbone.modality == "joined":
+        whole = {part: [stage for stage in stages if stage.startswith(f"{part}.")] for part in backbone.parts}
+        frozen = list(dict.fromkeys(stage for name in frozen for stage in whole.get(name, [name])))
+        stages = [*backbone.parts, *stages]
     unknown = [name for name in frozen if name not in stages]
     if unknown:
         hints = "".join(did_you_mean(name, stages) for name in unknown)

@@ -49,7 +49,8 @@ def predict_views(
         say(left)
     with torch.inference_mode():
         for start in range(0, len(rows), step):
-            images = source.gather(rows[start : start + step])
+            part = rows[start : start + step]
+            images = source.gather(part)
             decoded: dict[str, list[np.ndarray]] = {name: [] for name in parts}
             for network in ready:
                 with machine.autocast():
@@ -57,7 +58,7 @@ def predict_views(
                 for name, output in outputs.items():  # (B, V, D)
                     flat = output.flatten(0, 1).cpu().numpy()
                     decoded[name].append(
-                        network.targets[name].decode(flat).reshape(len(images), len(views), -1)
+                        network.targets[name].decode(flat).reshape(len(part), len(views), -1)
                     )
             for name, members in decoded.items():
                 parts[name].append(np.mean(members, axis=0))

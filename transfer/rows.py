@@ -41,7 +41,7 @@ class LabelledInputs:
         return len(self.counts)
 
     def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> dict[str, Any]:
-        """Inputs (B, ...) and targets {task: (B, D)} of the given rows.
+        """Inputs (B, ...), of joined ones part -> such, and targets {task: (B, D)} of the given rows.
 
         Of several inputs of a row, one is drawn, all with the same chance; without `draws` it is the first.
         """

@@ -1,7 +1,7 @@
 """What learning rate and weight decay `auto` means."""
 
 import pytest
-from jigstack.configs.rates import ADAMW, suited
+from jigstack.configs.rates import ADAMW, shares, suited
 from jigstack.configs.registry import TABLE_BACKBONES
 from jigstack.configs.schema import Pretext, Task
 
@@ -30,3 +30,11 @@ def test_rates_left_out_are_auto_and_one_that_is_given_stays():
     assert task().rates(kind="tabnet") == ADAMW["tabnet"]
     assert task(lr=3e-4).rates(kind="tabnet") == (3e-4, 0.0)
     assert task(weight_decay=0.1).rates() == (1e-3, 0.1)
+
+
+def test_joined_backbones_share_the_smallest_rate_in_the_ratio_of_their_own():
+    kinds = ["timm", "tabnet", "mlp"]
+    rate, decay = suited("adamw", kinds, 64)
+    assert (rate, decay) == (min(ADAMW[kind][0] for kind in kinds), max(ADAMW[kind][1] for kind in kinds))
+    for kind, (faster, decays) in zip(kinds, shares(kinds), strict=True):
+        assert (rate * faster, decay * decays) == pytest.approx(ADAMW[kind])

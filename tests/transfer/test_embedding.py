@@ -11,7 +11,7 @@ from jigstack.datasets.pictures import Pictures
 from jigstack.training.augment import resize
 from jigstack.training.device import Machine
 from jigstack.training.views import apply_view
-from jigstack.transfer.embedding import Embeddings, embed_rows
+from jigstack.transfer.embedding import Embeddings, JoinedEmbeddings, embed_rows
 
 CPU = Machine(device="cpu", precision="fp32", channels_last=False, threads=1)
 VIEWS = ["identity", "hflip", "rot90"]
@@ -92,3 +92,14 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path):
     np.save(tmp_path / "embeddings.npy", np.zeros((5, 3), np.float32))
     with pytest.raises(ValueError, match=r"a row of embeddings.npy for each of the 2 ids, received \(5, 3\)"):
         Embeddings.read(tmp_path)
+
+
+def test_embeddings_of_several_backbones_are_joined_by_id():
+    one = Embeddings(np.array(["a", "b", "c"], dtype=object), np.array([[1.0], [2.0], [3.0]]))
+    two = Embeddings(np.array(["c", "b"], dtype=object), np.array([[30.0, 31.0], [20.0, 21.0]]))
+    joined = JoinedEmbeddings({"one": one, "two": two})
+    assert joined.widths == (1, 2)
+    assert joined.known(np.array(["a", "b", "d", "c"])).tolist() == [False, True, False, True]
+    assert joined.of(np.array(["b", "c"])).tolist() == [[2.0, 20.0, 21.0], [3.0, 30.0, 31.0]]
+    with pytest.raises(ValueError, match="a"):
+        joined.of(np.array(["a"]))
