@@ -8,8 +8,8 @@ from scipy.special import bdtr
 from ..backbones import read_seen
 from ..configs.errors import UserError
 from ..configs.schema import Pretext
-from ..configs.section import several
 from ..datasets.files import read_json
+from ..datasets.table_schema import FILES as SCHEMA_FILES
 from .checkpoints import checkpoint_file
 from .workspace import Workspace
 
@@ -24,7 +24,8 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
         A line that says what is reused.
 
     Raises:
-        UserError: another architecture or number of channels, or a one-sided scope that was not asked for by name.
+        UserError: another architecture or number of channels, columns that the backbone must not read, or a one-sided
+            scope that was not asked for by name.
     """
     card = read_json(folder / "backbone.json")
     wanted = workspace.config.backbones[options.backbone]
@@ -36,6 +37,7 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
         raise UserError(
             f"pretext.{options.name}.reuse: expected a checkpoint of {mine}, received {theirs} in {folder}"
         )
+    _check_columns(workspace, f"pretext.{options.name}.reuse", options.backbone, folder)
     return check_seen(
         workspace, f"pretext.{options.name}.reuse", folder / "backbone.safetensors", options.scope
     )
@@ -48,27 +50,46 @@ def check_files(workspace: Workspace) -> list[str]:
         A line for each.
 
     Raises:
-        UserError: one saw validation rows but not the rows to predict.
+        UserError: one saw validation rows but not the rows to predict, or reads columns that its backbone does not.
     """
     config = workspace.config
     names = {"scratch", *(stage.name for stage in config.pretext)}
     paths = {
-        f"tasks.{name}.init" + (f".{place}" if task.joined else ""): init
+        f"tasks.{name}.init" + (f".{place}" if task.joined else ""): (init, backbone)
         for name, task in config.tasks.items()
-        for place, init in enumerate(several(task.init))
+        for place, (backbone, init) in enumerate(task.starts.items())
         if init not in names
     }
     paths |= {
-        f"pretext.{stage.name}.init": stage.init
+        f"pretext.{stage.name}.init": (stage.init, stage.backbone)
         for stage in config.pretext
         if stage.init not in (None, *names)
     }
     paths |= {
-        f"backbones.{name}.weights": backbone.weights
+        f"backbones.{name}.weights": (backbone.weights, name)
         for name, backbone in config.backbones.items()
         if backbone.weights not in (None, "pretrained")
     }
-    return [check_seen(workspace, key, checkpoint_file(str(path)), None) for key, path in paths.items()]
+    lines = []
+    for key, (path, backbone) in paths.items():
+        file = checkpoint_file(str(path))
+        _check_columns(workspace, key, backbone, file.parent)
+        lines.append(check_seen(workspace, key, file, None))
+    return lines
+
+
+def _check_columns(workspace: Workspace, key: str, backbone: str, folder: Path) -> None:
+    """A checkpoint brings its schema: of a table it may read no column that its backbone must not, as a target.
+
+    Raises:
+        UserError: it does.
+    """
+    section = workspace.config.backbones[backbone]
+    if section.of_tables and (folder / SCHEMA_FILES[0]).is_file():
+        try:
+            workspace.lines.brought(section, folder)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from error
 
 
 def check_seen(workspace: Workspace, key: str, file: Path, scope: str | None) -> str:

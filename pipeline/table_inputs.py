@@ -121,11 +121,11 @@ class TableInputs:
             backbone: the config's section.
             ids: the rows that teach the schema.
             checkpoint: a folder, or a file in it, whose schema is used instead.
+
+        Raises:
+            UserError: the checkpoint reads other columns than the backbone.
         """
-        if checkpoint is None:
-            schema = self.schema(backbone, ids)
-        else:
-            schema = TableSchema.load(checkpoint if checkpoint.is_dir() else checkpoint.parent)
+        schema = self.schema(backbone, ids) if checkpoint is None else self.brought(backbone, checkpoint)
         if self._rows is None or self._rows[0] != schema.digest:
             self._rows = None  # before the next is made: two of them may not fit
             self._rows = (
@@ -133,6 +133,31 @@ class TableInputs:
                 TableRows(schema.encode(self.frame), self.frame.index.tolist(), schema),
             )
         return self._rows[1]
+
+    def brought(self, backbone: Backbone, checkpoint: Path) -> TableSchema:
+        """The schema that a checkpoint brings, which must not read what the backbone must not.
+
+        Args:
+            backbone: the config's section.
+            checkpoint: a folder, or a file in it.
+
+        Raises:
+            UserError: it reads a column that is none of the backbone's, such as a target, or the group of the folds.
+        """
+        schema = TableSchema.load(checkpoint if checkpoint.is_dir() else checkpoint.parent)
+        allowed = [column for column in self.read_by(backbone) if column not in self.excluded]
+        if surplus := [column for column in schema.names if column not in allowed]:
+            reasons = [
+                f"{column!r}" + (f", which {self.excluded[column]}" if column in self.excluded else "")
+                for column in surplus[:5]
+            ]
+            more = f" and {len(surplus) - 5} more" if len(surplus) > 5 else ""
+            raise UserError(
+                f"expected a checkpoint whose columns the backbone reads too, received one in {checkpoint} that also "
+                f"reads {', '.join(reasons)}{more}; pretrain again without them, or, if no task learns them, let the "
+                "backbone read them"
+            )
+        return schema
 
     def digest(self, backbone: Backbone, ids: Iterable[str]) -> str:
         """Names what some rows hold in a backbone's columns."""

@@ -61,6 +61,20 @@ def test_a_checkpoint_brings_its_own_schema_whatever_rows_are_named(tmp_path: Pa
         assert rows.schema == lines.schema(network(), ids[:7])
 
 
+@pytest.mark.parametrize("how", ["another column", "the group"])
+def test_a_checkpoint_that_reads_what_the_backbone_must_not_is_refused(tmp_path: Path, how: str):
+    """Its schema would bring a target, or the group of the folds, among the inputs."""
+    lines, ids = inputs_of(table(0, 20)), np.array([f"r{number}" for number in range(20)], dtype=object)
+    lines.schema(network(), ids).save(tmp_path)
+    reading = network(columns=["heat", "load"]) if how == "another column" else network()
+    if how == "the group":
+        lines.excluded["site"] = "is the group of the folds"
+    with pytest.raises(
+        UserError, match="also reads 'site'" + (", which is the group" if how == "the group" else "")
+    ):
+        lines.inputs(reading, ids, tmp_path)
+
+
 def test_the_last_encoding_is_kept_and_shared_by_networks_that_read_alike():
     lines, ids = inputs_of(table(0, 20)), np.array([f"r{number}" for number in range(20)], dtype=object)
     first = lines.inputs(network(), ids)
