@@ -678,6 +678,26 @@ def test_a_finished_checkpoint_of_a_table_is_reused_with_its_schema_and_decoder(
     )
 
 
+@pytest.mark.parametrize("way", ["reuse", "init", "weights"])
+def test_a_checkpoint_that_reads_a_column_to_be_learned_is_not_taken(make_table_config, way: str):
+    """Its schema would put the target among the inputs."""
+    first = run(make_table_config(name="one"), until="pretrain")
+    backbones = make_table_config()["backbones"]
+    only = {name: part | {"columns": ["heat"], "steps": []} for name, part in backbones.items()}
+    task = {"kind": "regression", "columns": ["load"], "epochs": 1}
+    changes = {
+        "reuse": {"pretext": [make_table_config()["pretext"][0] | {"reuse": str(first.path)}]},
+        "init": {"pretext": []},
+        "weights": {"pretext": []},
+    }[way]
+    if way == "weights":
+        only = {name: part | {"weights": str(first.path)} for name, part in only.items()}
+    task |= {"reuse": {"init": "mask"}, "init": {"init": str(first.path)}, "weights": {}}[way]
+    config = make_table_config(name="two", backbones=only, tasks={"known": task}, stack={}, **changes)
+    with pytest.raises(UserError, match=r"also reads .*'load'"):
+        run(config)
+
+
 def test_another_run_takes_a_finished_pretrainings_decoder_by_a_hard_link(make_table_config):
     first = run(make_table_config(name="one"), until="pretrain").path
     second = run(make_table_config(name="two"), until="pretrain")
