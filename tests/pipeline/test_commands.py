@@ -651,6 +651,31 @@ def test_a_longer_pretraining_tells_which_columns_follow_from_others(make_table_
     assert min(skills["load"], skills["heat"]) > 0.8 > 0.5 > skills["dust"]
 
 
+def test_dates_and_names_are_learned_from_lines_of_a_table(make_table_config, factory: Path, tmp_path: Path):
+    root = tmp_path / "dated"
+    shutil.copytree(factory, root)
+    rows = pd.read_csv(root / "train.csv")
+    rows["since"] = [f"{1900 + round(10 * value)}-05-01" for value in rows["yield"]]
+    rows.to_csv(root / "train.csv", index=False)
+    names = rows.melt("id", ["site", "grade"], value_name="name")
+    names.loc[:, ["id", "name"]].to_csv(root / "tags.csv", index=False)
+    data = make_table_config()["data"] | {"root": str(root), "lists": {"tags": "tags.csv"}}
+    data["columns"] = ["heat", "load", "dust", "site"]
+    trained = {"init": "mask", "epochs": 30, "batch": 16, "folds": [0]}
+    tasks = {
+        "since": {"kind": "date", "columns": ["since"], **trained},
+        "tags": {"kind": "word2vec", "columns": ["tags"], "options": {"vector_size": 4}, **trained},
+    }
+    network = {"kind": "resmlp", "options": {"width": 32, "depth": 1}}
+    config = make_table_config(data=data, backbones={"rows": network}, tasks=tasks, stack={})
+    path = run(config, until="features").path
+    frame = Predictions.read(path / "predictions/since.parquet").frame.query("role == 'oof'").set_index("id")
+    years = rows.set_index("id").loc[frame.index, "since"].str[:4].astype(float)
+    assert np.corrcoef(frame.iloc[:, -1], years)[0, 1] > 0.8
+    tags = Predictions.read(path / "predictions/tags.parquet")
+    assert len(tags.columns) == 4 and np.isfinite(tags.frame[list(tags.columns)].to_numpy()).all()
+
+
 def test_a_finished_checkpoint_of_a_table_is_reused_with_its_schema_and_decoder(
     make_table_config, factory: Path
 ):
