@@ -218,6 +218,8 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         own = {
             "params": {name: plain(getattr(self, name)) for name in _OF_THE_FIT}
             | {
+                # A generator cannot be written; the seed that it gave stands below.
+                "random_state": state if isinstance(state := plain(self.random_state), int) else None,
                 "kinds": self.kinds if self.kinds is None else dict(self.kinds),
                 "options": self.options if self.options is None else dict(self.options),
                 "steps": backbone_section(self.backbone, self.steps, self.options).model_dump(mode="json")[
