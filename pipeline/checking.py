@@ -116,7 +116,8 @@ def check(
     )
     if long := worth_compiling(stages, cost):
         console.say(
-            f"  compile: true would shorten {name_some(long)}: a TabNet's step by a fifth or more, for a minute at the start"
+            f"  compile: true would shorten {name_some(long)}: each step of a TabNet by a fifth or more, for a minute "
+            "before the first"
         )
     rates = _find_rates(console, stages) if find_lr and not data.failed else {}
     found = None

@@ -27,8 +27,8 @@ from .workspace import Workspace
 
 TIMED_STEPS = 3
 COMPILING_PAYS = 600.0
-"""Seconds of an eager training from which compiling a TabNet is worth it: that takes about a minute and saves a fifth to
-two fifths of a step (`benchmarks/tabnet.py`)."""
+"""Seconds of an eager training from which compiling a TabNet is worth it: that takes about a minute and saves a fifth
+to two fifths of a step (`benchmarks/tabnet.py`)."""
 EMBEDDED = 64  # images in a timed step of a frozen backbone
 
 
