@@ -26,6 +26,9 @@ from .stages import Stages, pretrain_ids
 from .workspace import Workspace
 
 TIMED_STEPS = 3
+COMPILING_PAYS = 600.0
+"""Seconds of an eager training from which compiling a TabNet is worth it: that takes about a minute and saves a fifth
+to two fifths of a step (`benchmarks/tabnet.py`)."""
 EMBEDDED = 64  # images in a timed step of a frozen backbone
 
 
@@ -132,6 +135,31 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
             disk += len(rows) * speeds[name][1]
     scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes on macOS, KiB on Linux
     return Estimate(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, disk)
+
+
+def worth_compiling(stages: Stages, cost: Estimate) -> list[str]:
+    """The trainings of TabNets that `compile: true` would make shorter, by what was measured of others.
+
+    Args:
+        stages: of the run.
+        cost: of the same stages.
+
+    Returns:
+        The names of stages, none if the steps are compiled already.
+    """
+    found = []
+    for stage in stages:
+        name, seconds = stage.job.name, cost.seconds.get(stage.name, 0.0)
+        if stage.job.stage not in ("pretrain", "finetune") or seconds < COMPILING_PAYS:
+            continue
+        if stage.job.stage == "pretrain":
+            backbone = next(each for each in stages.config.pretext if each.name == name).backbone
+        else:
+            backbone = next(each for each in stages.networks if each.name == name).shared.backbone
+        kinds = {stages.config.backbones[each].kind for each in several(backbone)}
+        if "tabnet" in kinds and not stages.workspace.machine_of(backbone).compile:
+            found.append(stage.name)
+    return found
 
 
 def time_pretext(stages: Stages, name: str) -> tuple[float, int]:
