@@ -47,12 +47,33 @@ class CellLosses:
         return means
 
     @property
+    def by_column(self) -> Tensor:
+        """(Dn + Dc,) sums of the losses of each column."""
+        return torch.cat([self.numbers, self.levels], 1).sum(0)
+
+    @property
     def by_row(self) -> tuple[Tensor, Tensor]:
         """(B,) sums of the losses of each row, and (B,) how many cells they are of."""
         return (
             self.numbers.sum(1) + self.levels.sum(1),
             self.counted_numbers.sum(1) + self.counted_levels.sum(1),
         )
+
+
+def skill_of(losses: Tensor, by_chance: Tensor) -> Tensor:
+    """How well columns are predicted: 1 - their loss over that of their means and shares on the same cells.
+
+    The variance of the rows that a schema was fitted on would not do: of a column in which one row in a thousand is
+    huge, it calls any guess for the other rows nearly perfect.
+
+    Args:
+        losses, by_chance: (D,) `CellLosses.by_column` of predictions and of `CellLoss.by_chance`.
+
+    Returns:
+        (D,): R² of a number, the explained share of a category's entropy; 0 for means and shares, below 0 for worse.
+        NaN where no known cell was hidden, or all hidden cells hold the mean.
+    """
+    return (1 - losses / by_chance).where(by_chance > 0, torch.nan)
 
 
 class CellLoss(nn.Module):

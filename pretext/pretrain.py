@@ -34,6 +34,8 @@ HIDDEN = 4
 PREVIEW_BOARDS = 6
 _OWN = "pretext:"
 """Before the names of a pretext's own parts in a snapshot; a module's own names hold no colon."""
+MEASURED_ROWS = 64
+"""Rows that are measured at a time, unless the pretext asks for another number (`measured_rows`)."""
 HEALTH_ROWS = 64
 """Fewest rows whose features are compared, if there are as many: of three pictures that happen to be alike nothing
 follows."""
@@ -311,9 +313,10 @@ def exported(method: Any) -> Any:
     return getattr(method, "exported", method.backbone)
 
 
-def measure(method: Any, source: Source, machine: Machine, seed: int, size: int = 64) -> dict[str, float]:
+def measure(method: Any, source: Source, machine: Machine, seed: int) -> dict[str, float]:
     """The pretext's own measures on fixed boards of held-out rows; batch-norm uses its running statistics."""
     method.eval()
+    size = getattr(method, "measured_rows", MEASURED_ROWS)
     sums: dict[str, float] = {}
     with torch.inference_mode():
         for number, rows in enumerate(torch.arange(len(source)).split(size)):
