@@ -112,7 +112,7 @@ def pretrain(
     method = training.method
     checkpoint = folder / "last.ckpt"
     training.resume(checkpoint, key)
-    trained, measured_on = sources(work, method, seen, held)
+    trained, measured_on = sources(work, method, seen, held, (folder, key, stop))
     watch = Watch(options)
     say_if(watch.judge(_scalars(training)), say)
     compared = compared_rows(seen, held)
@@ -162,14 +162,30 @@ def pretrain(
         card["steps"] = [step.model_dump(mode="json") for step in work.backbone.steps]
         write_json(folder / COLUMNS, skill_of_columns(method, measured_on, work.machine, work.seed))
     save_backbone(exported(method), folder, card, seen, weights)
-    checkpoint.unlink(missing_ok=True)
+    for name in (checkpoint.name, *getattr(method, "until_finished", ())):
+        (folder / name).unlink(missing_ok=True)
     forget_snapshots(folder, None)
 
 
-def sources(work: PretrainWork, method: Any, seen: np.ndarray, held: np.ndarray) -> tuple[Source, Source]:
-    """What is trained on, and what is measured: the inputs of rows, and what a pretext with `sources` puts beside."""
+def sources(
+    work: PretrainWork,
+    method: Any,
+    seen: np.ndarray,
+    held: np.ndarray,
+    kept: tuple[Path, str, Callable[[], bool]] | None = None,
+) -> tuple[Source, Source]:
+    """What is trained on, and what is measured: the inputs of rows, and what a pretext with `sources` puts beside.
+
+    Args:
+        work: the job.
+        method: its pretext.
+        seen, held: the rows of each.
+        kept: folder and key for what the pretext finds out of the rows, and what stops it; None: nothing is kept.
+    """
     trained, measured_on = (StoredInputs(work.inputs, part, work.machine) for part in (seen, held))
-    return method.sources(trained, measured_on) if hasattr(method, "sources") else (trained, measured_on)
+    if not hasattr(method, "sources"):
+        return trained, measured_on
+    return method.sources(trained, measured_on, *(kept or ()))
 
 
 def outputs_of(work: PretrainWork) -> tuple[str, ...]:

@@ -804,6 +804,8 @@ def test_an_inductive_pretext_of_tables_is_taught_by_the_rows_outside_its_fold_a
         ("tabnet", {}),
         ("mlp", {}),
         ("tabnet", {"kind": "simsiam_rows", "options": {"width": 16}}),
+        ("resmlp", {}),
+        ("cnn1d", {}),
         ("mlp", {"kind": "simsiam_rows", "options": {"width": 16, "neighbours": 3, "corruption": 0.2}}),
     ],
 )
@@ -813,9 +815,12 @@ def test_an_interrupted_run_on_a_table_goes_on_to_the_same_bits(
     """Stopped once in the pretraining and once in a head, each after an epoch."""
     from jigstack.training.interrupt import Interrupted
 
-    options = (
-        {"width": 16, "depth": 2} if kind == "mlp" else make_table_config()["backbones"]["rows"]["options"]
-    )
+    options = {
+        "tabnet": make_table_config()["backbones"]["rows"]["options"],
+        "mlp": {"width": 16, "depth": 2},
+        "resmlp": {"width": 16, "depth": 2, "residual_dropout": 0.1},
+        "cnn1d": {"hidden": 32, "channels": 8, "filters": 8},
+    }[kind]
     changes = {
         "backbones": {"rows": {"kind": kind, "options": options}},
         "pretext": [make_table_config()["pretext"][0] | pretext],
