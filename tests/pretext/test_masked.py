@@ -271,6 +271,18 @@ def test_the_same_seed_gives_the_same_curve(method: MaskedTable):
     assert curve(method) == curve(build(method.backbone.kind))
 
 
+def test_two_threads_give_the_curve_of_one_within_rounding(method: MaskedTable):
+    def curve(trained: MaskedTable, threads: int) -> list[float]:
+        torch.set_num_threads(threads)
+        return [record.scalars["loss"] for record in train(trained, table(4096), epochs=2, batch=2048)]
+
+    before = torch.get_num_threads()
+    try:
+        assert curve(method, 1) == pytest.approx(curve(build(method.backbone.kind), 2), abs=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_tabnet_s_sparsity_joins_the_loss_if_it_is_asked_for():
     plain, penalised = build("tabnet"), build("tabnet", sparsity=0.1)
     views = plain.views(table(64), draws())
