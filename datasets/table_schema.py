@@ -215,7 +215,7 @@ class TableSchema:
         folder = Path(folder)
         plain, arrays = self._state()
         with atomic(folder / FILES[1]) as temporary:
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+            save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, temporary)
         write_json(folder / FILES[0], {**plain, "digests": _digests(arrays)})
 
     @classmethod
