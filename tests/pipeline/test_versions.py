@@ -1,8 +1,11 @@
 """The code's version in the keys of stages: what a raised number makes anew, and what it leaves alone."""
 
+import doctest
+
 import pytest
 from jigstack.configs.load import load_config
 from jigstack.configs.schema import Task
+from jigstack.pipeline import versions
 from jigstack.pipeline.stages import Stages
 from jigstack.pipeline.versions import CODE, CODE_OF_KIND, code_of, kind_of_head
 from jigstack.pipeline.workspace import Workspace
@@ -68,6 +71,7 @@ def test_the_number_of_a_kind_makes_anew_only_what_has_that_kind(
 
 def test_a_kind_without_a_number_leaves_the_keys_of_before():
     assert code_of("pretrain", "jigsaw", "timm") == {"code": CODE["pretrain"]}
+    assert doctest.testmod(versions).failed == 0
 
 
 def test_heads_of_correlated_columns_from_before_they_were_calibrated_are_not_taken(
