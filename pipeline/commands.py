@@ -184,7 +184,7 @@ def _guard(directory: RunDirectory, missing: Sequence[Stage], replace: bool) -> 
     losses = {
         stage.name: directory.manifest.changes(stage)
         for stage in missing
-        if stage.training and stage.name in directory.manifest.entries
+        if stage.training and directory.manifest.in_the_way(stage)
     }
     damaged = [name for name, changes in losses.items() if not changes]
     lost = {name: changes for name, changes in losses.items() if changes}

@@ -112,9 +112,22 @@ class Manifest:
         self.write()
 
     def forget(self, stage: Stage) -> None:
-        """Strike a stage out before it is done again: a kill must not leave old numbers beside new files."""
-        if self.entries.pop(stage.name, None) is not None:
+        """Strike a stage out before it is done again, its files too: old ones must not stand beside new ones."""
+        names = self.in_the_way(stage)
+        gone = [path for name in names for path in self.entries.pop(name).outputs]
+        if names:
             self.write()
+        for path in gone:
+            (self.run / path).unlink(missing_ok=True)
+
+    def in_the_way(self, stage: Stage) -> list[str]:
+        """The entries that a stage takes the place of: its own, and those of the same job done once or fold by fold."""
+        whole = f"{stage.job.stage}/{stage.job.name}"
+        if stage.job.fold is None:
+            others = [name for name in self.entries if name.startswith(f"{whole}/")]
+        else:
+            others = [whole] if whole in self.entries else []
+        return [*([stage.name] if stage.name in self.entries else []), *others]
 
     def _written(self, stage: Stage) -> list[str]:
         paths = []
@@ -143,10 +156,10 @@ class Manifest:
 
     def changes(self, stage: Stage) -> list[str]:
         """What differs between the finished stage and the wanted one, as `name: old → new`."""
-        entry = self.entries.get(stage.name)
-        if entry is None:
+        former = self.in_the_way(stage)
+        if not former:
             return []
-        wanted = dict(stage.inputs)
+        entry, wanted = self.entries[former[0]], dict(stage.inputs)
         names = sorted(set(entry.inputs) | set(wanted))
         return [
             f"{name}: {_short(entry.inputs.get(name))} → {_short(wanted.get(name))}"

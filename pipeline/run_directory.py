@@ -92,6 +92,7 @@ class RunDirectory:
 
     def link(self, stage: Stage, other: Manifest, entry: Entry) -> None:
         """Take the files of another run's stage as hard links (copies across file systems)."""
+        self.manifest.forget(stage)
         for name in entry.outputs:
             source, target = other.run / name, self.path / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Keys, finished stages, and what changed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,37 @@ def test_a_damaged_result_is_not_taken_from_another_run(tmp_path: Path):
     assert two.find_elsewhere(stage()) is not None and one.find_elsewhere(stage()) is None
     (one.path / "pretext/jig/weights").write_text("")
     assert two.find_elsewhere(stage()) is None
+
+
+def test_a_stage_that_is_done_again_leaves_no_file_of_before(tmp_path: Path):
+    manifest = Manifest(tmp_path)
+    first = stage(tmp_path)
+    (tmp_path / "pretext/jig/seed1").write_text("1")
+    manifest.record(replace(first, outputs=["weights", "seed1"]), 1.5, "cpu")
+    (tmp_path / "pretext/jig/notes").write_text("mine")
+    manifest.forget(stage(epochs=4))
+    assert not Manifest(tmp_path).entries
+    assert [path.name for path in (tmp_path / "pretext/jig").iterdir()] == ["notes"]
+
+
+@pytest.mark.parametrize("by_fold_first", [False, True])
+def test_once_and_fold_by_fold_take_each_others_place(tmp_path: Path, by_fold_first: bool):
+    """A pretraining whose scope changed: its former weights must not be taken for its present ones."""
+    whole = stage(tmp_path)
+    folder = tmp_path / "pretext/jig/fold1"
+    folder.mkdir()
+    (folder / "weights").write_text("12345")
+    by_fold = Stage(
+        Job("pretrain", "jig", 1), "pretext/jig/fold1", {"epochs": 3, "scope": "inductive"}, ["weights"], True
+    )
+    before, after = (by_fold, whole) if by_fold_first else (whole, by_fold)
+    other = Stage(Job("pretrain", "jigs"), "pretext/jig", {}, [])
+    manifest = Manifest(tmp_path)
+    manifest.record(other, 1.0, "cpu")
+    manifest.record(before, 1.5, "cpu")
+    assert manifest.in_the_way(after) == [before.name]
+    assert any(change.startswith("scope: ") for change in manifest.changes(after))
+    manifest.forget(after)
+    assert list(Manifest(tmp_path).entries) == [other.name]
+    assert not (tmp_path / before.folder / "weights").exists()
+    assert (tmp_path / after.folder / "weights").exists()
