@@ -75,10 +75,11 @@ class GhostBatchNorm1d(nn.BatchNorm1d):
             )
         size, count = parts(len(x), self.virtual_batch)
         whole = size * count
-        y, mean, variance = _Ghost.apply(x[:whole], self.weight, self.bias, count, self.eps)  # pyright: ignore[reportGeneralTypeIssues]
+        normalise = _plainly if torch.compiler.is_compiling() else _by_hand
+        y, mean, variance = normalise(x[:whole], self.weight, self.bias, count, self.eps)
         self._move(mean, variance, size)
         if whole < len(x):
-            rest, mean, variance = _Ghost.apply(x[whole:], self.weight, self.bias, 1, self.eps)  # pyright: ignore[reportGeneralTypeIssues]
+            rest, mean, variance = normalise(x[whole:], self.weight, self.bias, 1, self.eps)
             self._move(mean, variance, len(x) - whole)
             y = torch.cat([y, rest])
         return y
@@ -86,7 +87,9 @@ class GhostBatchNorm1d(nn.BatchNorm1d):
     def _move(self, mean: Tensor, variance: Tensor, size: int) -> None:
         """Move the running statistics by those of K parts (K, C) in turn: part k counts m (1 - m)^(K - 1 - k)."""
         count, keep = len(mean), 1 - self.moved_by
-        shares = _shares(count, self.moved_by, mean.dtype, mean.device)
+        # A compiler sees through no cache, and keeps what it computes from constants anyway.
+        make = _shares.__wrapped__ if torch.compiler.is_compiling() else _shares
+        shares = make(count, self.moved_by, mean.dtype, mean.device)
         self.running_mean.addmv_(mean.t(), shares, beta=keep**count)
         # Running statistics hold the unbiased variance.
         self.running_var.addmv_(variance.t(), shares, beta=keep**count, alpha=size / (size - 1))
@@ -123,9 +126,26 @@ def _shares(count: int, momentum: float, dtype: torch.dtype, device: torch.devic
     return momentum * (1 - momentum) ** turns
 
 
-class _Ghost(Function):
-    """Normalise K parts of equal size; also gives their means and biased variances (K, C)."""
+def _plainly(
+    x: Tensor, weight: Tensor, bias: Tensor, count: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_by_hand` in operations that a compiler fuses, forward and backward, by itself."""
+    chunks = x.reshape(count, -1, x.shape[1])  # (K, B / K, C)
+    mean = chunks.mean(1, keepdim=True)  # (K, 1, C)
+    normal = chunks - mean
+    variance = (normal * normal).mean(1, keepdim=True)
+    y = normal * torch.rsqrt(variance + eps) * weight + bias
+    return y.view(x.shape), mean.detach().view(count, -1), variance.detach().view(count, -1)
 
+
+def _by_hand(
+    x: Tensor, weight: Tensor, bias: Tensor, count: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise K parts of equal size; also gives their means and biased variances (K, C), without gradients."""
+    return _Ghost.apply(x, weight, bias, count, eps)  # pyright: ignore[reportReturnType]
+
+
+class _Ghost(Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, count: int, eps: float

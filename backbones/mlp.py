@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from .linear import Linear
 from .table_backbone import TableBackbone
 from .table_input import TableInput
 
@@ -32,7 +33,7 @@ class Mlp(TableBackbone):
         self.dim = width
         widths = [input.dim, *[width] * (depth - 1)]
         self.layers = nn.Sequential(
-            *(nn.Sequential(nn.Linear(before, width), nn.ReLU(), nn.Dropout(dropout)) for before in widths)
+            *(nn.Sequential(Linear(before, width), nn.ReLU(), nn.Dropout(dropout)) for before in widths)
         )
 
     def forward(self, x: Tensor, masked: Tensor | None = None) -> Tensor:

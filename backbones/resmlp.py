@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from .linear import Linear
 from .row_batch_norm import RowBatchNorm
 from .table_backbone import TableBackbone
 from .table_input import TableInput
@@ -48,14 +49,14 @@ class ResidualMlp(TableBackbone):
         )
         self.dim = width
         inside = max(1, round(width * expansion))
-        self.first = nn.Linear(input.dim, width)
+        self.first = Linear(input.dim, width)
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 RowBatchNorm(width),
-                nn.Linear(width, inside),
+                Linear(width, inside),
                 nn.ReLU(),
                 nn.Dropout(dropout),
-                nn.Linear(inside, width),
+                Linear(inside, width),
                 nn.Dropout(residual_dropout),
             )
             for _ in range(depth)

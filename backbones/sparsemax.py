@@ -1,5 +1,6 @@
 """Sparsemax and entmax-1.5: projections onto the simplex that give exact zeros, found without sorting."""
 
+import math
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def sparsemax(z: Tensor) -> Tensor:
         >>> sparsemax(torch.tensor([2.0, 1.5, -1.0]))
         tensor([0.7500, 0.2500, 0.0000])
     """
-    return _apply(_Sparsemax, z)
+    return _apply(_Sparsemax, z, 1)
 
 
 def entmax15(z: Tensor) -> Tensor:
@@ -52,7 +53,30 @@ def entmax15(z: Tensor) -> Tensor:
         >>> entmax15(torch.tensor([1.0, 1.0, -3.0]))
         tensor([0.5000, 0.5000, 0.0000])
     """
-    return _apply(_Entmax15, z)
+    return _apply(_Entmax15, z, 2)
+
+
+def _newton(z: Tensor, power: int) -> Tensor:
+    """Both projections in a fixed number of rounds, which a compiler unrolls: sparsemax is power 1, entmax-1.5 is 2.
+
+    f(tau) = sum(max(0, h - tau) ** power) - 1 is convex, and each round from below at least quarters the product of f
+    and its slope (f'/f'_before + f/f_before <= 1). They begin below D and power D, and the slope ends at power or
+    above, so that after log4(D D / eps) rounds f is nothing but rounding: 18 for 54 columns in float32, 23 for 2,000.
+    """
+    h = (z - z.detach().amax(-1, keepdim=True)) / power
+    rounds = math.ceil(math.log(max(2, z.shape[-1]) ** 2 / torch.finfo(z.dtype).eps, 4))
+    tau = torch.full_like(h[..., :1], -1.0)
+    for done in range(rounds):
+        # The last round is the one that gradients pass: at the root they are those of the projection.
+        left = (h if done == rounds - 1 else h.detach()) - tau
+        positive = left.clamp(min=0)
+        if power == 1:
+            excess, slope = positive, (left > 0).to(z.dtype)
+        else:
+            excess, slope = positive * positive, 2 * positive
+        tau = tau + (excess.sum(-1, keepdim=True) - 1) / slope.detach().sum(-1, keepdim=True)
+    p = (h - tau).clamp(min=0)
+    return p if power == 1 else p * p
 
 
 class _Sparsemax(Function):
@@ -113,7 +137,7 @@ class _Entmax15(Function):
         return weighted.sub_(root * mean)
 
 
-def _apply(function: type[Function], z: Tensor) -> Tensor:
+def _apply(function: type[Function], z: Tensor, power: int) -> Tensor:
     if z.ndim == 0 or z.shape[-1] == 0:
         raise ValueError(
             f"z: expected (..., D) with D of at least 1, received {tuple(z.shape)}; give rows of one logit or more"
@@ -121,6 +145,8 @@ def _apply(function: type[Function], z: Tensor) -> Tensor:
     if z.numel() == 0:
         return z.clone()
     wide = z.float() if z.dtype in (torch.bfloat16, torch.float16) else z
+    if torch.compiler.is_compiling():
+        return _newton(wide, power).to(z.dtype)
     return function.apply(wide).to(z.dtype)  # pyright: ignore[reportOptionalMemberAccess]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .folding import fold_into
 from .ghost_norm import GhostBatchNorm1d
+from .linear import Linear
 from .sparsemax import entmax15, sparsemax
 
 MASKS = {"sparsemax": sparsemax, "entmax": entmax15}
@@ -256,8 +257,8 @@ class FeatureTransformer(nn.Module):
         self.norms = nn.ModuleList(nn.Identity() for _ in layers)
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    linear = nn.Linear(inputs, outputs, bias=False)
+def _linear(inputs: int, outputs: int) -> Linear:
+    linear = Linear(inputs, outputs, bias=False)
     nn.init.xavier_uniform_(linear.weight)
     return linear
 

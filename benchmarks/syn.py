@@ -7,7 +7,7 @@ AUC of who knows the true odds, and how much of the aggregate mask lies on the c
 Width, steps, gamma, sparsity, batch and peak rate are those of the paper's appendix. Not the paper's: our loop has no
 decay in stairs, so the rate falls by a cosine; AdamW without decay for Adam; an average of the weights predicts.
 
-    taskset -c 0 python benchmarks/syn.py --sets 1 2 3 --iterations 4000 --out syn.json
+    taskset -c 0 python benchmarks/syn.py --sets 1 2 3 --iterations 4000 --compile --out syn.json
 
 A result that stands in the JSON is not measured again; 4,000 iterations of 3,000 rows take minutes on one core.
 """
@@ -107,7 +107,7 @@ class Rows:
         return {"inputs": self.x[rows], "targets": {"y": self.target[rows]}}
 
 
-def measure(number: int, seed: int, iterations: int, rate: float) -> dict[str, float]:
+def measure(number: int, seed: int, iterations: int, rate: float, compiled: bool) -> dict[str, float]:
     """Train on one set, and judge rows that were not seen.
 
     Returns:
@@ -138,7 +138,7 @@ def measure(number: int, seed: int, iterations: int, rate: float) -> dict[str, f
         network,
         parameter_groups(backbone.stages(), network.heads.parameters(), weight_decay=0.0),
         FitOptions(epochs, BATCH, Schedule(rate), ema=0.99),
-        Machine("cpu", "fp32", False, torch.get_num_threads()),
+        Machine("cpu", "fp32", False, torch.get_num_threads(), compile=compiled),
         seed,
         ("syn", number),
     )
@@ -173,6 +173,9 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=4000, help="steps of 3,000 rows")
     parser.add_argument("--lr", type=float, default=RATE, help="peak rate")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--compile", action="store_true", help="compiled steps: half the time, other roundings"
+    )
     parser.add_argument("--out", type=Path, default=Path("syn.json"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -183,7 +186,9 @@ def main() -> None:
         for seed in options.seeds:
             key = f"syn{number}/seed {seed}/{options.iterations} iterations/lr {options.lr:g}"
             if key not in report["results"]:
-                report["results"][key] = measure(number, seed, options.iterations, options.lr)
+                report["results"][key] = measure(
+                    number, seed, options.iterations, options.lr, options.compile
+                )
                 write_json(options.out, report)
             found = report["results"][key]
             print(

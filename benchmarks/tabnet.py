@@ -4,7 +4,9 @@ Theirs: `TabNetClassifier._train_epoch` on its own DataLoader, and `predict_prob
 memory, sliced by index, with one linear head, fused Adam and the same gradient clipping. Both have the same weights at
 the start (`tabnet_peer` reads theirs), settings, batch and learning rate; the losses of the last steps are printed.
 
-Paired and interleaved: each round times both, in changing order; reported are the median of the rounds' ratios and
+Training is also timed compiled (`compile: true`), with the seconds of its first step and the epochs that pay for them.
+
+Paired and interleaved: each round times all, in changing order; reported are the median of the rounds' ratios and
 their range, by wall clock and by processor time (which a busy machine disturbs less).
 
     python benchmarks/tabnet.py --threads 1 --rounds 9 --out tabnet.json
@@ -18,6 +20,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,9 +83,11 @@ class Theirs:
 
 
 class Ours:
-    """The backbone on tensors in memory, begun with their weights."""
+    """The backbone on tensors in memory, begun with their weights; `compiled`: its forward and backward."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, width: int, batch: int, peer: Any) -> None:
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, width: int, batch: int, peer: Any, compiled: bool = False
+    ) -> None:
         columns = [TableColumn(str(number)) for number in range(x.shape[1])]
         self.net = TabNet(
             TableInput(columns),
@@ -102,6 +107,11 @@ class Ours:
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
         self.generator = torch.Generator().manual_seed(0)
         self.places = self._places()
+        self.step = torch.compile(self.loss, dynamic=False) if compiled else self.loss
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        features, sparsity = self.net.penalised(x)
+        return F.cross_entropy(self.head(features), y) + SPARSITY * sparsity
 
     def _places(self) -> Iterator[Tensor]:
         while True:
@@ -112,8 +122,7 @@ class Ours:
         self.net.train()
         losses = []
         for places in itertools.islice(self.places, steps):
-            features, sparsity = self.net.penalised(self.x.index_select(0, places))
-            loss = F.cross_entropy(self.head(features), self.y.index_select(0, places)) + SPARSITY * sparsity
+            loss = self.step(self.x.index_select(0, places), self.y.index_select(0, places))
             self.optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -180,6 +189,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="training steps a round")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path)
     parser.add_argument(
         "--curve", type=int, default=100, help="steps over which the losses are compared; 0: none"
@@ -196,7 +206,14 @@ def main() -> None:
         ours = Ours(x, y, width, options.batch, theirs.model)
         apart = float(np.abs(ours.predict(part) - theirs.predict(part)).max())
         sides: dict[str, Any] = {"ours": ours, "theirs": theirs}
+        compiling = 0.0
         for what in ("train", "predict"):
+            if what == "train" and options.compiled:
+                compiled = Ours(x, y, width, options.batch, theirs.model, compiled=True)
+                compiling = timed(partial(compiled.train, 1))[0]["wall"]
+                sides["compiled"] = compiled
+            elif what == "predict":
+                sides.pop("compiled", None)  # what predicts is folded, not compiled
             seconds: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
             losses: dict[str, float] = {}
             for number in range(options.rounds + 1):
@@ -214,28 +231,35 @@ def main() -> None:
                     if what == "train":
                         losses[name] = result
             row: dict[str, Any] = {"width": width, "what": what, "losses": losses, "apart_at_start": apart}
-            for clock in CLOCKS:
-                ratios = [
-                    t[clock] / o[clock] for o, t in zip(seconds["ours"], seconds["theirs"], strict=True)
-                ]
+            for name, clock in itertools.product([name for name in sides if name != "theirs"], CLOCKS):
+                ratios = [t[clock] / o[clock] for o, t in zip(seconds[name], seconds["theirs"], strict=True)]
                 rate = {
-                    name: len(part) / statistics.median(t[clock] for t in took)
-                    for name, took in seconds.items()
+                    which: len(part) / statistics.median(taken[clock] for taken in seconds[which])
+                    for which in (name, "theirs")
                 }
-                row[clock] = {
+                row[f"{name}_{clock}"] = {
                     "rows_per_second": rate,
                     "ratio": statistics.median(ratios),
                     "ratio_range": [min(ratios), max(ratios)],
                 }
                 print(
-                    f"n_d = n_a = {width:3d} {what:8s} {clock:4s} ours {rate['ours']:9.0f} rows/s, "
-                    f"theirs {rate['theirs']:9.0f}: {row[clock]['ratio']:.2f}x "
+                    f"n_d = n_a = {width:3d} {what:8s} {clock:4s} {name:8s} {rate[name]:9.0f} rows/s, "
+                    f"theirs {rate['theirs']:9.0f}: {statistics.median(ratios):.2f}x "
                     f"({min(ratios):.2f} to {max(ratios):.2f})",
                     flush=True,
                 )
             if losses:
+                found = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
+                print(f"  mean loss of the last round: {found}")
+            if "compiled" in sides:
+                row["compile_seconds"] = compiling
+                rates = [row[f"{name}_wall"]["rows_per_second"][name] for name in ("ours", "compiled")]
+                saved = 1 / rates[0] - 1 / rates[1]
+                epochs = compiling / saved / options.rows
+                row["epochs_to_pay_back"] = epochs if saved > 0 else None
                 print(
-                    f"  mean loss of the last round: ours {losses['ours']:.4f}, theirs {losses['theirs']:.4f}"
+                    f"  compiling took {compiling:.0f} s, "
+                    + (f"paid back after {epochs:.0f} epochs" if saved > 0 else "never paid back")
                 )
             table.append(row)
     curves = []

@@ -14,6 +14,13 @@ from .schema import HEAD_OPTIONS, Config, Pretext, Task
 from .section import several
 from .validation import validate
 
+_AS_LEFT_OUT: dict[str, tuple[object, ...]] = {
+    "size": (None,),
+    "views": ("auto", "none", ["identity"]),
+    "precision": ("auto", "fp32"),
+    "channels_last": ("auto", False),
+}
+"""What keys of pictures may say where nothing reads any: it is what happens then, and files of older runs have it."""
 RUNGS = ("best", "constant", "mean")
 """Words that `submit` knows beside models and tasks."""
 TAKEN = (*RUNGS, "ridge", "lightgbm", "table")
@@ -148,7 +155,8 @@ def of_pictures_only(config: Config) -> Iterator[KeyPath]:
     pictures."""
     if not _has_pictures(config):
         yield ("data", "decode")
-        yield ("features", "size")
+        yield from (("features", "size"), ("features", "views"))
+        yield from (("precision",), ("channels_last",))
     readers = backbones_of(config)
     owners: dict[KeyPath, str] = {
         ("pretext", index): f"pretext {stage.name}" for index, stage in enumerate(config.pretext)
@@ -172,11 +180,11 @@ def _unread(config: Config) -> Iterator[Problem]:
         for part in owners:
             owner = getattr(owner, str(part)) if isinstance(owner, BaseModel) else owner[part]
         value = owner.model_dump(mode="json", include={key}, exclude_unset=True).get(key)
-        # A size of null says what leaving it out says; a run's own file has it.
-        if key in owner.model_fields_set and value is not None:
+        if key in owner.model_fields_set and value not in _AS_LEFT_OUT.get(str(key), ()):
             why = (
                 "its backbone reads lines of the table" if len(owners) > 1 else "nothing here reads pictures"
             )
+            why += ", and networks of tables compute in fp32" if key == "precision" else ""
             yield Problem((*owners, key), f"a key left out, as {why}", shown(value))
 
 

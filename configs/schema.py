@@ -334,7 +334,8 @@ class Config(Section):
     """Bitwise repeatable CUDA kernels (slower); a CPU run always is."""
     compile: bool = False
     """Whether training steps of pretexts and heads are compiled (torch.compile; needs a C++ compiler, on CUDA Triton).
-    The first step takes a minute or more; a ResNet on a CPU gains nothing (docs/benchmarks.md)."""
+    The first step takes a minute or more; on a CPU a ResNet gains nothing, a TabNet a fifth and more
+    (docs/benchmarks.md)."""
     threads: Auto | Count = "auto"
     """Threads in all; `auto`: one for each processor core that the process may use."""
     processes: Count = 1

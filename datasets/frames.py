@@ -1,10 +1,16 @@
 """What scikit-learn's users hand in, as tables with named columns."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
+
+from .table_cells import ColumnsError
+from .table_schema import TableSchema
 
 
 def frame_of(
@@ -49,6 +55,25 @@ def column_names(estimator: Any) -> list[str]:
     if names is None:
         return [f"x{j}" for j in range(estimator.n_features_in_)]
     return [str(name) for name in names]
+
+
+def encoded(schema: TableSchema, frame: pd.DataFrame) -> NDArray[np.float32]:
+    """(N, D) rows as a schema encodes them; see `told_of_rows`."""
+    with told_of_rows():
+        return schema.encode(frame)
+
+
+@contextmanager
+def told_of_rows() -> Iterator[None]:
+    """Mistakes in the columns of a table are told of `X`, which is what scikit-learn's users handed in.
+
+    Raises:
+        ValueError: in the place of a `ColumnsError`.
+    """
+    try:
+        yield
+    except ColumnsError as error:
+        raise ValueError(f"X: {error.said}") from error
 
 
 def row_ids(count: int) -> np.ndarray:

@@ -25,6 +25,22 @@ _PADDED = re.compile(r"[+-]?0\d")  # 007 names something, and counts nothing
 _TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
 
+class ColumnsError(ValueError):
+    """What the columns of a table do not allow.
+
+    Args:
+        said: what was expected and received, and the way out.
+        name: what a config, or the caller, calls the columns.
+    """
+
+    def __init__(self, said: str, name: str = "data.columns") -> None:
+        self.said, self.name = said, name
+        super().__init__(f"{name}: {said}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.said, self.name)
+
+
 @dataclass(frozen=True)
 class Source:
     """A column of a frame and how its cells are read."""
@@ -52,8 +68,8 @@ def texts_of(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
         try:
             outer, found = pd.factorize(column)
         except TypeError as error:
-            raise ValueError(
-                f"data.columns: expected numbers, texts or dates in {column.name!r}, received cells that hold more "
+            raise ColumnsError(
+                f"expected numbers, texts or dates in {column.name!r}, received cells that hold more "
                 f"({error}); leave the column out"
             ) from error
         values = list(found)
@@ -170,8 +186,8 @@ class Cells:
         if wrong.any():
             found, columns = np.nonzero(wrong)
             names = [self.sources[j].name for j in np.unique(columns)]
-            raise ValueError(
-                f"data.columns: expected finite numbers, received infinite ones, or beyond {LARGEST:g}, in "
+            raise ColumnsError(
+                f"expected finite numbers, received infinite ones, or beyond {LARGEST:g}, in "
                 f"{name_some(names)} (rows {name_some(dict.fromkeys(self.frame.index[rows][found]))}); leave such "
                 "cells empty"
             )
@@ -202,15 +218,16 @@ def check_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
     known = set(frame.columns)
     absent = [name for name in names if name not in known]
     if absent:
-        raise ValueError(
-            f"frame: expected the columns that the table was fitted on, received one without {name_some(absent)}."
-            f"{did_you_mean(absent[0], map(str, frame.columns))} Add them; empty cells are accepted."
+        raise ColumnsError(
+            f"expected the columns that the table was fitted on, received one without {name_some(absent)}."
+            f"{did_you_mean(absent[0], map(str, frame.columns))} Add them; empty cells are accepted.",
+            "frame",
         )
     if not frame.columns.is_unique:
         twice = set(frame.columns[frame.columns.duplicated()]) & set(names)
         if twice:
-            raise ValueError(
-                f"frame: expected each column once, received {name_some(sorted(twice))} twice; rename one"
+            raise ColumnsError(
+                f"expected each column once, received {name_some(sorted(twice))} twice; rename one", "frame"
             )
 
 
@@ -238,8 +255,8 @@ def _parse(column: pd.Series, source: Source) -> Floats:
     strange = [text for text, value in zip(texts, values, strict=True) if np.isnan(value)]
     if strange:
         words = {"number": "numbers", "boolean": "true and false", "date": "ISO dates"}
-        raise ValueError(
-            f"data.columns: expected {words[source.kind]} in {source.name!r}, received {len(strange)} other values "
+        raise ColumnsError(
+            f"expected {words[source.kind]} in {source.name!r}, received {len(strange)} other values "
             f"({name_some(strange)}); mend them, leave them empty, or fit the column as kind category"
         )
     return np.append(values, np.nan)[codes]

@@ -17,7 +17,7 @@ from ..configs.steps import Step
 from .files import atomic, digest, read_json, write_json
 from .findings import did_you_mean, name_some
 from .table_blocks import Floats, Moments, quantiles, sampled
-from .table_cells import KINDS, Cells, Kind, Source, check_columns, kind_of, texts_of
+from .table_cells import KINDS, Cells, ColumnsError, Kind, Source, check_columns, kind_of, texts_of
 from .table_column import FIRST_LEVEL, MISSING, UNKNOWN, TableColumn
 from .table_steps import FittedStep, fit_step
 
@@ -117,9 +117,7 @@ class TableSchema:
             why = (
                 "; ".join(f"{name} {reason}" for name, reason in list(dropped.items())[:5]) or "there is none"
             )
-            raise ValueError(
-                f"data.columns: expected columns to learn from, received none that is left: {why}"
-            )
+            raise ColumnsError(f"expected columns to learn from, received none that is left: {why}")
         sources += [Source(column.name, "category") for column in categories]
         return cls(columns, tuple(sources), fitted, kept, centre, scale, dropped)
 
@@ -157,8 +155,8 @@ class TableSchema:
         infinite = np.isinf(values[:, :count]).any(axis=0)
         if infinite.any():
             names = [self.columns[int(j)].name for j in np.flatnonzero(infinite)]
-            raise ValueError(
-                f"data.columns: expected numbers like those the table was fitted on, received some in "
+            raise ColumnsError(
+                f"expected numbers like those the table was fitted on, received some in "
                 f"{name_some(names)} that lie over 3e38 standard deviations away; leave such cells empty"
             )
         for j, column in enumerate(self.columns[count:], count):
@@ -217,7 +215,7 @@ class TableSchema:
         folder = Path(folder)
         plain, arrays = self._state()
         with atomic(folder / FILES[1]) as temporary:
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+            save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, temporary)
         write_json(folder / FILES[0], {**plain, "digests": _digests(arrays)})
 
     @classmethod

@@ -11,12 +11,13 @@ import pandas as pd
 
 from ..configs import Config, load_config
 from ..datasets.dates import fractional_years
+from ..datasets.findings import name_some
 from ..datasets.inspect import DataReport, class_balance, report_data
 from ..datasets.metadata import Kind
 from ..datasets.tables import Table
 from .console import Console, duration
 from .curves import draw, marks, schedules
-from .estimate import Estimate, estimate
+from .estimate import Estimate, estimate, worth_compiling
 from .finder import find_rates
 from .ladders import aligned
 from .preflight import preflight
@@ -113,6 +114,11 @@ def check(
     console.say(
         f"  in all {duration(cost.total)}, memory about {cost.memory / 1e9:.1f} GB, disk about {cost.disk / 1e9:.2f} GB"
     )
+    if long := worth_compiling(stages, cost):
+        console.say(
+            f"  compile: true would shorten {name_some(long)}: each step of a TabNet by a fifth or more, for a minute "
+            "before the first"
+        )
     rates = _find_rates(console, stages) if find_lr and not data.failed else {}
     found = None
     if shortcuts is not None and not data.failed:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..backbones import build_backbone
+from ..configs.schema import Pretext
 from ..configs.section import several
 from ..pretext.pretrain import build_pretext
 from ..training.fit import FitOptions, Training, fit
@@ -26,7 +27,11 @@ from .stages import Stages, pretrain_ids
 from .workspace import Workspace
 
 TIMED_STEPS = 3
+COMPILING_PAYS = 600.0
+"""Seconds of an eager training from which compiling a TabNet is worth it: that takes about a minute and saves a fifth
+to two fifths of a step (`benchmarks/tabnet.py`)."""
 EMBEDDED = 64  # images in a timed step of a frozen backbone
+COMPARED = 8192  # rows of a timed search for near ones
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
             if name not in speeds:
                 speeds[name] = time_pretext(stages, name)
             count = workspace.count_of(options.backbone, pretrain_ids(workspace, options, stage.job.fold))
-            seconds[stage.name] = count * options.epochs / speeds[name][0]
+            seconds[stage.name] = count * options.epochs / speeds[name][0] + time_before(stages, name, count)
             disk += speeds[name][1] * 4
         elif stage.job.stage in ("finetune", "predict"):
             network = next(each for each in stages.networks if each.name == name)
@@ -134,13 +139,53 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
     return Estimate(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, disk)
 
 
+def worth_compiling(stages: Stages, cost: Estimate) -> list[str]:
+    """The trainings of TabNets that `compile: true` would make shorter, by what was measured of others.
+
+    Args:
+        stages: of the run.
+        cost: of the same stages.
+
+    Returns:
+        The names of stages, none if the steps are compiled already.
+    """
+    found = []
+    for stage in stages:
+        name, seconds = stage.job.name, cost.seconds.get(stage.name, 0.0)
+        if stage.job.stage not in ("pretrain", "finetune") or seconds < COMPILING_PAYS:
+            continue
+        if stage.job.stage == "pretrain":
+            backbone = next(each for each in stages.config.pretext if each.name == name).backbone
+        else:
+            backbone = next(each for each in stages.networks if each.name == name).shared.backbone
+        kinds = {stages.config.backbones[each].kind for each in several(backbone)}
+        if "tabnet" in kinds and not stages.workspace.machine_of(backbone).compile:
+            found.append(stage.name)
+    return found
+
+
 def time_pretext(stages: Stages, name: str) -> tuple[float, int]:
     """Images a second of one pretraining, and its number of parameters."""
+    options, method = _pretext(stages, name)
+    return _time(stages, method, options.backbone, options.batch, None)
+
+
+def time_before(stages: Stages, name: str, count: int) -> float:
+    """Seconds that a pretext spends on `count` rows before its first step, such as looking for near ones."""
+    options, method = _pretext(stages, name)
+    if not hasattr(method, "seconds_before"):
+        return 0.0
+    machine = stages.workspace.machine_of(options.backbone)
+    machine.apply_threads()
+    rows = Noise(stages.workspace, options.backbone).batch(torch.arange(COMPARED))
+    return method.seconds_before(rows.to(machine.device), count)
+
+
+def _pretext(stages: Stages, name: str) -> tuple[Pretext, Any]:
     workspace = stages.workspace
     options = next(each for each in workspace.config.pretext if each.name == name)
     backbone = workspace.config.backbones[options.backbone].model_copy(update={"weights": None})
-    takes = _takes(stages, options.backbone)
-    return _time(stages, build_pretext(options, backbone, takes), options.backbone, options.batch, None)
+    return options, build_pretext(options, backbone, _takes(stages, options.backbone))
 
 
 def time_network(stages: Stages, name: str) -> tuple[float, int]:

@@ -24,8 +24,8 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
         A line that says what is reused.
 
     Raises:
-        UserError: another architecture or number of channels, columns that the backbone must not read, or a one-sided
-            scope that was not asked for by name.
+        UserError: another architecture or number of channels, a table that is read otherwise than the config says, or
+            a one-sided scope that was not asked for by name.
     """
     card = read_json(folder / "backbone.json")
     wanted = workspace.config.backbones[options.backbone]
@@ -37,10 +37,9 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
         raise UserError(
             f"pretext.{options.name}.reuse: expected a checkpoint of {mine}, received {theirs} in {folder}"
         )
-    _check_columns(workspace, f"pretext.{options.name}.reuse", options.backbone, folder)
-    return check_seen(
-        workspace, f"pretext.{options.name}.reuse", folder / "backbone.safetensors", options.scope
-    )
+    key = f"pretext.{options.name}.reuse"
+    own = _check_reading(workspace, key, options.backbone, folder)
+    return check_seen(workspace, key, folder / "backbone.safetensors", options.scope) + own
 
 
 def check_files(workspace: Workspace) -> list[str]:
@@ -50,7 +49,7 @@ def check_files(workspace: Workspace) -> list[str]:
         A line for each.
 
     Raises:
-        UserError: one saw validation rows but not the rows to predict, or reads columns that its backbone does not.
+        UserError: one saw validation rows but not the rows to predict, or reads a table otherwise than the config says.
     """
     config = workspace.config
     names = {"scratch", *(stage.name for stage in config.pretext)}
@@ -73,23 +72,28 @@ def check_files(workspace: Workspace) -> list[str]:
     lines = []
     for key, (path, backbone) in paths.items():
         file = checkpoint_file(str(path))
-        _check_columns(workspace, key, backbone, file.parent)
-        lines.append(check_seen(workspace, key, file, None))
+        own = _check_reading(workspace, key, backbone, file.parent)
+        lines.append(check_seen(workspace, key, file, None) + own)
     return lines
 
 
-def _check_columns(workspace: Workspace, key: str, backbone: str, folder: Path) -> None:
-    """A checkpoint brings its schema: of a table it may read no column that its backbone must not, as a target.
+def _check_reading(workspace: Workspace, key: str, backbone: str, folder: Path) -> str:
+    """A checkpoint of a table brings its schema: see `TableInputs.brought`.
+
+    Returns:
+        What it decides because the config does not, as the end of a line.
 
     Raises:
-        UserError: it does.
+        UserError: it reads what its backbone must not, as a target, or not what and how the config says.
     """
     section = workspace.config.backbones[backbone]
-    if section.of_tables and (folder / SCHEMA_FILES[0]).is_file():
-        try:
-            workspace.lines.brought(section, folder)
-        except UserError as error:
-            raise UserError(f"{key}: {error}") from error
+    if not section.of_tables or not (folder / SCHEMA_FILES[0]).is_file():
+        return ""
+    try:
+        own = workspace.lines.left_to(section, workspace.lines.brought(section, folder))
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
+    return f"; {own}" if own else ""
 
 
 def check_seen(workspace: Workspace, key: str, file: Path, scope: str | None) -> str:

@@ -18,22 +18,12 @@ from .checkpoints import checkpoint_file, file_digest, reused_folder
 from .embeddings import Embedding, embeddings, frozen_tasks
 from .manifest import Job, Stage, fold_folder
 from .networks import Network, folds_of, networks
+from .versions import code_of, kind_of_head
 from .workspace import Workspace
 
 STACK_OUTPUTS = ("ladder.json", "model.json", "rungs.parquet", "importance.parquet*", "fold*/*.txt")
 WATCHED = {"collapse", "snapshot"}
 """Options of a pretext that change no weights: the last epoch's are the same with another watch."""
-# A change of the code that changes a stage's results raises its number.
-CODE = {
-    "pretrain": 2,
-    "probe": 1,
-    "finetune": 2,
-    "predict": 2,
-    "embed": 1,
-    "frozen": 1,
-    "features": 1,
-    "stack": 1,
-}
 
 
 class Stages:
@@ -108,7 +98,7 @@ class Stages:
         stages = []
         for fold in self._pretrain_folds(options):
             inputs = {
-                "code": CODE["pretrain"],
+                **code_of("pretrain", options.kind, self._kind(options.backbone)),
                 **self._machine(options.backbone),
                 **_flat(f"pretext.{options.name}", options.model_dump(mode="json", exclude=WATCHED)),
                 **self._snapshot(options),
@@ -173,7 +163,7 @@ class Stages:
         workspace, job = self.workspace, pretrain.job
         options = next(each for each in self.config.pretext if each.name == job.name)
         inputs = {
-            "code": CODE["probe"],
+            **code_of("probe", self._kind(options.backbone)),
             **self._machine(options.backbone),
             "pretrain": pretrain.key,
             "fold": job.fold,
@@ -200,7 +190,7 @@ class Stages:
         columns = sorted({column for each in network.tasks.values() for column in each.columns})
         ids = workspace.train.ids if fold == REFIT else workspace.plan.train_ids(fold)
         inputs: dict[str, Any] = {
-            "code": CODE["finetune"],
+            **code_of("finetune", *map(kind_of_head, network.tasks.values()), *map(self._kind, task.starts)),
             **self._machine(task.backbone),
             "network": network.name,
             "fold": fold,
@@ -234,7 +224,7 @@ class Stages:
         workspace = self.workspace
         network = next(network for network in self.networks if network.name == finetune.job.name)
         inputs = {
-            "code": CODE["predict"],
+            **code_of("predict", *map(self._kind, network.shared.starts)),
             "network": finetune.key,
             "features.views": workspace.views_of(network.shared.backbone),
             **self._read(network.shared, np.concatenate([workspace.train.ids, workspace.test.ids])),
@@ -261,7 +251,7 @@ class Stages:
         stages = []
         for fold in [None] if folds and shared else folds:
             inputs = {
-                "code": CODE["embed"],
+                **code_of("embed", self._kind(embedding.backbone)),
                 **self._machine(embedding.backbone),
                 **self._backbone(embedding.backbone),
                 **self._init("init", embedding.init, fold),
@@ -293,7 +283,7 @@ class Stages:
         workspace = self.workspace
         keys = [stage.key for stage in self.embedded(task, fold)]
         inputs: dict[str, Any] = {
-            "code": CODE["frozen"],
+            **code_of("frozen", kind_of_head(task), task.learner, *map(self._kind, task.starts)),
             "seed": self.config.seed,
             **_flat(f"tasks.{name}", task.model_dump(mode="json", exclude={"folds"})),
             "fold": fold,
@@ -309,7 +299,7 @@ class Stages:
     def _features(self, task: str, stages: Sequence[Stage]) -> Stage:
         parts = {f"fold {stage.job.fold}": stage.key for stage in stages}
         inputs = {
-            "code": CODE["features"],
+            **code_of("features"),
             "features.stats": list(self.config.features.stats),
             "final": self.config.transfer.final,
             **parts,
@@ -334,7 +324,7 @@ class Stages:
     def _stack(self, name: str) -> Stage:
         options = self.config.stack[name]
         inputs: dict[str, Any] = {
-            "code": CODE["stack"],
+            **code_of("stack", options.metric),
             "seed": self.config.seed,
             **_flat(f"stack.{name}", options.model_dump(mode="json")),
             "plan": self.workspace.plan.hash,
@@ -350,6 +340,9 @@ class Stages:
         if not read:
             return {}
         return {"data.columns": list(self.config.data.columns), "table": self.workspace.table_digest}
+
+    def _kind(self, backbone: str) -> str:
+        return self.config.backbones[backbone].kind
 
     def _backbone(self, name: str) -> dict[str, Any]:
         backbone = self.config.backbones[name]

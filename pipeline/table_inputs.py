@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from ..configs.data import Data
 from ..configs.errors import UserError, closest
 from ..configs.schema import Backbone
+from ..configs.steps import Step
 from ..datasets.files import digest
 from ..datasets.findings import name_some
 from ..datasets.table_cells import spoiled
@@ -156,7 +158,7 @@ class TableInputs:
             checkpoint: a folder, or a file in it, whose schema is used instead.
 
         Raises:
-            UserError: the checkpoint reads other columns than the backbone.
+            UserError: the checkpoint reads a table otherwise than the config says, as in `brought`.
         """
         schema = self.schema(backbone, ids) if checkpoint is None else self.brought(backbone, checkpoint)
         if self._rows is None or self._rows[0] != schema.digest:
@@ -170,15 +172,20 @@ class TableInputs:
     def brought(self, backbone: Backbone, checkpoint: Path) -> TableSchema:
         """The schema that a checkpoint brings, which must not read what the backbone must not.
 
+        Its rows may be others, and so its statistics, its levels, and what it drops. What the config says by name is
+        what the checkpoint must do; what it leaves open, the checkpoint says, see `left_to`.
+
         Args:
             backbone: the config's section.
             checkpoint: a folder, or a file in it.
 
         Raises:
-            UserError: it reads a column that is none of the backbone's, such as a target, or the group of the folds.
+            UserError: it reads a column that is none of the backbone's, such as a target, or the group of the folds; or
+                it does not know a column that the backbone names, takes one for another kind than `data.kinds`, or has
+                other steps.
         """
         schema = TableSchema.load(checkpoint if checkpoint.is_dir() else checkpoint.parent)
-        allowed = [column for column in self.read_by(backbone) if column not in self.excluded]
+        allowed = self._allowed(backbone)
         if surplus := [column for column in schema.names if column not in allowed]:
             reasons = [
                 f"{column!r}" + (f", which {self.excluded[column]}" if column in self.excluded else "")
@@ -190,7 +197,50 @@ class TableInputs:
                 f"reads {', '.join(reasons)}{more}; pretrain again without them, or, if no task learns them, let the "
                 "backbone read them"
             )
+        self._check_as_said(backbone, schema, checkpoint)
         return schema
+
+    def left_to(self, backbone: Backbone, schema: TableSchema) -> str:
+        """What a checkpoint decides where the config does not say it: its steps, and columns that it does not read."""
+        own = [] if backbone.steps or not schema.steps else [f"its own steps, {_shown(_steps(schema))}, hold"]
+        if unknown := self._unknown(backbone, schema):
+            own.append(f"it does not read {name_some(unknown)}")
+        return "; ".join(own)
+
+    def _allowed(self, backbone: Backbone) -> list[str]:
+        return [column for column in self.read_by(backbone) if column not in self.excluded]
+
+    def _unknown(self, backbone: Backbone, schema: TableSchema) -> list[str]:
+        """Columns that a schema was not fitted on; those that it dropped told nothing in its rows."""
+        known = {*schema.names, *schema.dropped}
+        return [column for column in self._allowed(backbone) if column not in known]
+
+    def _check_as_said(self, backbone: Backbone, schema: TableSchema, checkpoint: Path) -> None:
+        named = [pattern for pattern in backbone.columns if pattern != "*"]
+        unknown = [
+            column
+            for column in self._unknown(backbone, schema)
+            if any(fnmatchcase(column, pattern) for pattern in named)
+        ]
+        if unknown:
+            raise UserError(
+                f"columns: expected a checkpoint that reads the columns which the backbone names, received one in "
+                f"{checkpoint} that does not know {name_some(unknown)}; leave them out of the backbone's columns, or "
+                "pretrain again with them"
+            )
+        kinds = {source.name: source.kind for source in schema.sources}
+        if other := [name for name, kind in self.kinds.items() if kinds.get(name, kind) != kind]:
+            name = other[0]
+            raise UserError(
+                f"data.kinds: expected a checkpoint that takes {name!r} for a {self.kinds[name]}, received one in "
+                f"{checkpoint} that takes it for a {kinds[name]}; leave it out of data.kinds, or pretrain again"
+            )
+        if backbone.steps and backbone.steps != _steps(schema):
+            raise UserError(
+                f"steps: expected a checkpoint with the backbone's, {_shown(backbone.steps)}, received one in "
+                f"{checkpoint} with {_shown(_steps(schema))}; leave the backbone's steps out to take the checkpoint's, "
+                "or pretrain again"
+            )
 
     def digest(self, backbone: Backbone, ids: Iterable[str]) -> str:
         """Names what some rows hold in a backbone's columns."""
@@ -201,3 +251,16 @@ class TableInputs:
         return digest(
             columns, [str(dtype) for dtype in rows.dtypes], known, hashes.to_numpy().tobytes().hex()
         )
+
+
+def _steps(schema: TableSchema) -> list[Step]:
+    return [step.options for step in schema.steps]
+
+
+def _shown(steps: Sequence[Step]) -> str:
+    """Steps as a config has them, on one line."""
+    said = [
+        {"kind": step.kind, **step.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})}
+        for step in steps
+    ]
+    return yaml.safe_dump(said, default_flow_style=True, sort_keys=False, width=10_000).strip()

@@ -1,6 +1,7 @@
 """The masked pretext as an estimator of scikit-learn."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,14 +18,14 @@ from torch import Tensor
 
 from ..backbones import load_backbone, read_seen, save_backbone
 from ..backbones.checkpoint import weights_file
-from ..configs.errors import ConfigError, UserError, closest
+from ..configs.errors import ConfigError, KeyPath, UserError, closest
 from ..configs.masked import MaskedOptions
 from ..configs.rates import ADAMW
-from ..configs.registry import TABLE_BACKBONES
+from ..configs.registry import TABLE_BACKBONES, load
 from ..configs.schema import Backbone, Pretext
 from ..configs.validation import validate
 from ..datasets.files import read_json
-from ..datasets.frames import column_names, frame_of, row_ids
+from ..datasets.frames import column_names, encoded, frame_of, row_ids, told_of_rows
 from ..datasets.table_cells import Kind
 from ..datasets.table_rows import TableRows
 from ..datasets.table_schema import TableSchema
@@ -179,12 +180,12 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         method = self._method("impute")
         frame = self._frame(X)
-        values = self.schema_.encode(frame)
+        values = encoded(self.schema_, frame)
         filled = self._of(torch.from_numpy(values), method, lambda batch: impute(method, batch))
         result = fill_frame(frame, self.schema_, values, filled.numpy())
         if self.of_run_ and isinstance(X, pd.DataFrame):
             return X.assign(**{str(name): result[name] for name in result.columns})
-        return result
+        return result.set_axis(X.columns, axis=1) if isinstance(X, pd.DataFrame) else result
 
     def outlier_score(self, X: Any, draws: int = 8) -> NDArray[np.float32]:
         """How badly the cells of a row fit each other.
@@ -314,7 +315,7 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     def _encoded(self, X: Any) -> Tensor:
         check_is_fitted(self)
-        return torch.from_numpy(self.schema_.encode(self._frame(X)))
+        return torch.from_numpy(encoded(self.schema_, self._frame(X)))
 
     def _of(self, values: Tensor, module: torch.nn.Module, call: Callable[[Tensor], Tensor]) -> Tensor:
         """What a call says of all rows, some at a time, on the device; the module is then on the CPU again."""
@@ -356,7 +357,7 @@ def backbone_section(kind: str, steps: Sequence[Any], options: Mapping[str, Any]
     """The part of a config that a backbone of tables would have.
 
     Raises:
-        UserError: the kind or a step is unknown, or out of range.
+        UserError: the kind, a step or an option is unknown, or out of range.
     """
     if kind not in TABLE_BACKBONES:
         near = closest(kind, TABLE_BACKBONES)
@@ -364,7 +365,9 @@ def backbone_section(kind: str, steps: Sequence[Any], options: Mapping[str, Any]
             f"backbone: expected one of {', '.join(TABLE_BACKBONES)}, received {kind!r}"
             + (f"; did you mean {near!r}?" if near else "")
         )
-    return checked(Backbone, {"kind": kind, "steps": list(steps), "options": dict(options or {})})
+    own = dict(options or {})
+    checked(load(TABLE_BACKBONES[kind].options), own, ("options",))
+    return checked(Backbone, {"kind": kind, "steps": list(steps), "options": own})
 
 
 def schema_rows(
@@ -372,19 +375,26 @@ def schema_rows(
 ) -> TableRows:
     """Rows as a schema that was fitted on them encodes them; their ids are only good for telling them apart."""
     names = [str(name) for name in frame.columns]
-    schema = TableSchema.fit(frame, names, steps=section.steps, kinds=kinds, seed=seed)
-    return TableRows(schema.encode(frame), row_ids(len(frame)), schema)
+    with told_of_rows():
+        schema = TableSchema.fit(frame, names, steps=section.steps, kinds=kinds, seed=seed)
+        return TableRows(schema.encode(frame), row_ids(len(frame)), schema)
 
 
-def checked(model: type[_Checked], values: Mapping[str, Any]) -> _Checked:
+def checked(model: type[_Checked], values: Mapping[str, Any], under: KeyPath = ()) -> _Checked:
     """Parameters as the config's own model.
+
+    Args:
+        model: of the config.
+        values: the parameters, or what one of them holds.
+        under: the name of that one.
 
     Raises:
         ConfigError: one or several are out of range.
     """
-    found, problems = validate(model, dict(values))
+    found, problems = validate(model, dict(values), under)
     if not isinstance(found, model):
-        raise ConfigError("the estimator's parameters", problems)
+        told = [replace(problem, where="parameter") for problem in problems]
+        raise ConfigError("the estimator's parameters", told)
     return found
 
 

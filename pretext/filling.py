@@ -1,5 +1,6 @@
 """What a masked pretext is good for beside pretraining: the skill of each column, missing cells, outliers."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from ..backbones.table_backbone import TableBackbone
 from ..datasets.table_column import FIRST_LEVEL
-from .cell_loss import CellLoss, CellLosses
+from .cell_loss import CellLoss, CellLosses, skill_of
 
 
 class PredictsCells(Protocol):
@@ -109,19 +110,13 @@ def column_skill(
 ) -> dict[str, float]:
     """How well each column is predicted from the others.
 
-    The losses are compared with those of the columns' means and shares on the same cells. The variance of the rows that
-    the schema was fitted on would not do: of a column in which one row in a thousand is huge, it calls any guess for
-    the other rows nearly perfect.
-
     Args:
         method: a trained pretext.
         batches: (B, D) each, as `TableColumn` says, on the method's device: rows that were not trained on.
         generator: of the hidden cells; the same one gives the same figures.
 
     Returns:
-        column -> 1 - its loss over that of its mean or shares: R² of a number, the explained share of a category's
-        entropy; 0 for its mean or shares, below 0 for worse. Columns of which no known cell was hidden are not in it,
-        nor those of which all hidden cells hold the mean.
+        column -> its skill, as `skill_of` says; columns that have none are not in it.
     """
     cells = method.cells
     order = [*cells.numbers.tolist(), *cells.categories.tolist()]
@@ -132,8 +127,7 @@ def column_skill(
             (losses, method.compare(predicted(method, views), views)),
             (by_chance, cells.by_chance(views["values"], views["masked"])),
         ):
-            sums += torch.cat([compared.numbers, compared.levels], 1).double().sum(0).cpu()
-    skill = {
-        order[k]: 1 - float(losses[k] / by_chance[k]) for k in range(len(order)) if float(by_chance[k]) > 0
-    }
+            sums += compared.by_column.cpu()
+    found = skill_of(losses, by_chance).tolist()
+    skill = {j: value for j, value in zip(order, found, strict=True) if not math.isnan(value)}
     return {column.name: skill[j] for j, column in enumerate(method.backbone.columns) if j in skill}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..backbones.table_backbone import TableBackbone
 from ..backbones.tabnet import TabNet
 from ..configs.masked import MaskedOptions
-from .cell_loss import CellLoss, CellLosses
+from .cell_loss import CellLoss, CellLosses, skill_of
 from .filling import fill, predicted
 from .health import spread
 from .heat_map import ROWS, heat_map
@@ -33,6 +33,7 @@ class MaskedTable(nn.Module):
     Attributes:
         keeps_parts: checkpoints hold the decoder too, which imputes and tells outliers.
         shows, preview_rows: what `preview` draws, for the report, and of how many rows.
+        measured_rows: what `measure` is given at a time: all held rows, since its skill is no mean over batches.
         cells: the loss of each cell.
         decoder: from the features to the predictions; of `mode: pytorch-tabnet` a `PeerReconstruction`.
 
@@ -51,6 +52,7 @@ class MaskedTable(nn.Module):
 
     keeps_parts: ClassVar[bool] = True
     preview_rows: ClassVar[int] = ROWS
+    measured_rows: ClassVar[int] = 512
     shows: ClassVar[str] = (
         "Held-out rows, a line each, in up to 200 columns: as they are | with hidden cells in grey | as the network "
         "fills them. Numbers go from blue, 3 standard deviations below the mean, to red, 3 above; missing cells are "
@@ -151,18 +153,19 @@ class MaskedTable(nn.Module):
             views: what `views` returned.
 
         Returns:
-            `loss`: as that of training, without `sparsity`, 1 if there is nothing to predict; `r2`, with numbers:
-            1 - the loss of a column, averaged over those with hidden cells (0 by chance); `accuracy`, with categories:
-            the share of the hidden ones whose likeliest level is right.
+            `loss`: as that of training, without `sparsity`, 1 if there is nothing to predict; `skill`: the median of
+            what `skill_of` says of the columns, 0 if it says nothing; `accuracy`, with categories: the share of the
+            hidden ones whose likeliest level is right.
         """
         cells = self.compare(outputs, views)
         counted = int(cells.counted_numbers.sum() + cells.counted_levels.sum())
         loss = self._peer_loss(outputs, views) if "reconstructed" in outputs else cells.mean
-        measured = {"loss": float(loss.detach()) if counted else 1.0}
-        if len(self.cells.numbers):
-            counts = cells.counted_numbers.sum(0)
-            by_column = cells.numbers.sum(0)[counts > 0] / counts[counts > 0]
-            measured["r2"] = float((1 - by_column.detach()).mean()) if len(by_column) else 0.0
+        chance = self.cells.by_chance(views["values"], views["masked"])
+        skill = skill_of(cells.by_column.detach(), chance.by_column).cpu().nanquantile(0.5)
+        measured = {
+            "loss": float(loss.detach()) if counted else 1.0,
+            "skill": float(skill.nan_to_num(0.0)),
+        }
         if len(self.cells.categories):
             place, _ = self.cells.places(views["values"])
             right = self.cells.most_likely(outputs["levels"]) == place

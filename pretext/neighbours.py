@@ -1,13 +1,19 @@
 """The nearest rows of a table: how they are found, and how a batch gets one beside each of its rows."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..datasets.files import atomic
 from ..datasets.table_column import MISSING, UNKNOWN, TableColumn
+from ..training.interrupt import Interrupted
 
 QUERIES, KEYS = 1024, 8192
 """Rows that are compared at a time: 32 MiB of distances, whatever the length of the table."""
@@ -61,7 +67,13 @@ class NeighbourPairs:
         return torch.stack([self.rows.batch(rows), self.among.batch(others)], 1)
 
 
-def nearest_rows(among: Rows, columns: Sequence[TableColumn], k: int, queries: Rows | None = None) -> Tensor:
+def nearest_rows(
+    among: Rows,
+    columns: Sequence[TableColumn],
+    k: int,
+    queries: Rows | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Tensor:
     """Find the k nearest rows of each row, by comparing all with all.
 
     The squared distance of two rows is the sum over the columns of (x - y)² of standardised numbers and 2 for different
@@ -73,12 +85,14 @@ def nearest_rows(among: Rows, columns: Sequence[TableColumn], k: int, queries: R
         columns: D columns.
         k: neighbours of each.
         queries: M other rows; None: the N rows themselves, of which none is its own neighbour, equal ones are.
+        stop: asked after every `QUERIES` rows.
 
     Returns:
         (M, k) int32 numbers of rows, the nearest first, on the CPU.
 
     Raises:
         ValueError: there are fewer than k (other) rows.
+        Interrupted: `stop` became true.
     """
     own = queries is None
     if len(among) - own < k:
@@ -105,7 +119,57 @@ def nearest_rows(among: Rows, columns: Sequence[TableColumn], k: int, queries: R
             best, order = close.topk(k, largest=False)
             numbers = places.gather(1, order)
         found.append(numbers.cpu())
+        if stop():
+            raise Interrupted
     return torch.cat(found)
+
+
+def kept(file: Path, key: str, find: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What `find` says, the first time; what a file keeps of it for the same key, from then on.
+
+    Args:
+        file: written whole or not at all; one of another key is replaced.
+        key: names what the result hangs on.
+        find: finds it.
+    """
+    if file.is_file():
+        with safe_open(file, "pt") as written:
+            same = written.metadata() == {"key": key}
+        if same:
+            return load_file(file)
+    found = dict(find())
+    with atomic(file) as temporary:
+        save_file(found, temporary, {"key": key})
+    return found
+
+
+def seconds_to_compare(values: Tensor, columns: Sequence[TableColumn], k: int, count: int) -> float:
+    """What `nearest_rows` takes, from one timed block.
+
+    Args:
+        values: (M, D) rows like those to compare, where they will lie.
+        columns: D columns.
+        k: neighbours of each.
+        count: of the rows that are all compared with each other.
+    """
+    among, queries = _Some(values[: min(KEYS, count)]), _Some(values[: min(QUERIES, count)])
+    start = time.perf_counter()
+    nearest_rows(among, columns, min(k, len(among)), queries)
+    return (time.perf_counter() - start) * (count / len(queries)) * (count / len(among))
+
+
+class _Some:
+    """Rows that are at hand."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Tensor:
+        """(B, D) values."""
+        return self.values[rows.to(self.values.device)]
 
 
 def _blocks(

@@ -34,6 +34,8 @@ HIDDEN = 4
 PREVIEW_BOARDS = 6
 _OWN = "pretext:"
 """Before the names of a pretext's own parts in a snapshot; a module's own names hold no colon."""
+MEASURED_ROWS = 64
+"""Rows that are measured at a time, unless the pretext asks for another number (`measured_rows`)."""
 HEALTH_ROWS = 64
 """Fewest rows whose features are compared, if there are as many: of three pictures that happen to be alike nothing
 follows."""
@@ -110,7 +112,7 @@ def pretrain(
     method = training.method
     checkpoint = folder / "last.ckpt"
     training.resume(checkpoint, key)
-    trained, measured_on = sources(work, method, seen, held)
+    trained, measured_on = sources(work, method, seen, held, (folder, key, stop))
     watch = Watch(options)
     say_if(watch.judge(_scalars(training)), say)
     compared = compared_rows(seen, held)
@@ -160,14 +162,30 @@ def pretrain(
         card["steps"] = [step.model_dump(mode="json") for step in work.backbone.steps]
         write_json(folder / COLUMNS, skill_of_columns(method, measured_on, work.machine, work.seed))
     save_backbone(exported(method), folder, card, seen, weights)
-    checkpoint.unlink(missing_ok=True)
+    for name in (checkpoint.name, *getattr(method, "until_finished", ())):
+        (folder / name).unlink(missing_ok=True)
     forget_snapshots(folder, None)
 
 
-def sources(work: PretrainWork, method: Any, seen: np.ndarray, held: np.ndarray) -> tuple[Source, Source]:
-    """What is trained on, and what is measured: the inputs of rows, and what a pretext with `sources` puts beside."""
+def sources(
+    work: PretrainWork,
+    method: Any,
+    seen: np.ndarray,
+    held: np.ndarray,
+    kept: tuple[Path, str, Callable[[], bool]] | None = None,
+) -> tuple[Source, Source]:
+    """What is trained on, and what is measured: the inputs of rows, and what a pretext with `sources` puts beside.
+
+    Args:
+        work: the job.
+        method: its pretext.
+        seen, held: the rows of each.
+        kept: folder and key for what the pretext finds out of the rows, and what stops it; None: nothing is kept.
+    """
     trained, measured_on = (StoredInputs(work.inputs, part, work.machine) for part in (seen, held))
-    return method.sources(trained, measured_on) if hasattr(method, "sources") else (trained, measured_on)
+    if not hasattr(method, "sources"):
+        return trained, measured_on
+    return method.sources(trained, measured_on, *(kept or ()))
 
 
 def outputs_of(work: PretrainWork) -> tuple[str, ...]:
@@ -311,9 +329,10 @@ def exported(method: Any) -> Any:
     return getattr(method, "exported", method.backbone)
 
 
-def measure(method: Any, source: Source, machine: Machine, seed: int, size: int = 64) -> dict[str, float]:
+def measure(method: Any, source: Source, machine: Machine, seed: int) -> dict[str, float]:
     """The pretext's own measures on fixed boards of held-out rows; batch-norm uses its running statistics."""
     method.eval()
+    size = getattr(method, "measured_rows", MEASURED_ROWS)
     sums: dict[str, float] = {}
     with torch.inference_mode():
         for number, rows in enumerate(torch.arange(len(source)).split(size)):

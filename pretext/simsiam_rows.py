@@ -5,6 +5,8 @@ Corruption", or the second one is a near row, as in Szubert et al. 2019, "Struct
 dimensional single-cell datasets" (ivis); both papers also need rows that are pushed apart, SimSiam does not.
 """
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -14,8 +16,10 @@ from torch import Tensor
 from ..backbones.table_backbone import TableBackbone
 from ..configs.simsiam_rows import SimSiamRowsOptions
 from .heat_map import ROWS, panels
-from .neighbours import NeighbourPairs, Rows, nearest_rows
+from .neighbours import NeighbourPairs, Rows, kept, nearest_rows, seconds_to_compare
 from .siamese import Siamese
+
+NEAREST = "nearest.safetensors"
 
 
 class SimSiamRows(Siamese):
@@ -28,6 +32,7 @@ class SimSiamRows(Siamese):
 
     Attributes:
         shows, preview_rows: what `preview` draws, for the report, and of how many rows.
+        until_finished: the file of the nearest rows, which is of no use after the training.
 
     Example:
         >>> from jigstack.backbones.table_build import build_table_backbone
@@ -40,6 +45,7 @@ class SimSiamRows(Siamese):
     """
 
     preview_rows: ClassVar[int] = ROWS
+    until_finished: ClassVar[tuple[str, ...]] = (NEAREST,)
     shows: ClassVar[str] = (
         "Held-out rows, a line each, in up to 200 columns: as they are | view 1 | view 2. Numbers go from blue, 3 "
         "standard deviations below the mean, to red, 3 above; missing cells are black."
@@ -49,26 +55,55 @@ class SimSiamRows(Siamese):
         super().__init__(backbone, options, options.layers)
         self.options, self.size = options, size
 
-    def sources(self, trained: Rows, held: Rows) -> tuple[Rows, Rows]:
+    def sources(
+        self,
+        trained: Rows,
+        held: Rows,
+        folder: Path | None = None,
+        key: str = "",
+        stop: Callable[[], bool] = lambda: False,
+    ) -> tuple[Rows, Rows]:
         """What a training reads: with `neighbours` pairs, whose second rows are always trained ones.
 
         Args:
             trained: the rows to learn from.
             held: the rows that are measured.
+            folder: where the nearest rows are kept for a training that goes on; None: nowhere.
+            key: names rows and options.
+            stop: asked while they are looked for.
 
         Returns:
             The two, or a `NeighbourPairs` of each.
 
         Raises:
             ValueError: there are not more trained rows than `neighbours`.
+            Interrupted: `stop` became true.
         """
         k, columns = self.options.neighbours, self.backbone.columns
         if not k:
             return trained, held
+
+        def find() -> dict[str, Tensor]:
+            return {
+                "trained": nearest_rows(trained, columns, k, stop=stop),
+                "held": nearest_rows(trained, columns, k, held, stop),
+            }
+
+        nearest = find() if folder is None else kept(folder / NEAREST, key, find)
         return (
-            NeighbourPairs(trained, trained, nearest_rows(trained, columns, k)),
-            NeighbourPairs(held, trained, nearest_rows(trained, columns, k, held)),
+            NeighbourPairs(trained, trained, nearest["trained"]),
+            NeighbourPairs(held, trained, nearest["held"]),
         )
+
+    def seconds_before(self, values: Tensor, count: int) -> float:
+        """What `sources` takes, from a part of it.
+
+        Args:
+            values: (M, D) rows like those to learn from, where they will lie.
+            count: how many these are.
+        """
+        k = self.options.neighbours
+        return seconds_to_compare(values, self.backbone.columns, k, count) if k else 0.0
 
     def views(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw two views of every row: of the row itself, or of the row and the one beside it.

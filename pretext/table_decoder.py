@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones.ghost_norm import GhostBatchNorm1d
+from ..backbones.linear import Linear
 from ..backbones.tabnet_encoder import FeatureTransformer
 from ..configs.masked import MaskedOptions
 
@@ -31,8 +32,8 @@ class TableDecoder(nn.Module):
         super().__init__()
         width, steps = options.decoder_width, options.decoder_steps
 
-        def layer(inputs: int) -> nn.Linear:
-            linear = nn.Linear(inputs, 2 * width, bias=False)
+        def layer(inputs: int) -> Linear:
+            linear = Linear(inputs, 2 * width, bias=False)
             nn.init.xavier_uniform_(linear.weight)
             return linear
 
@@ -47,7 +48,7 @@ class TableDecoder(nn.Module):
             for _ in range(steps)
         )
         self.shared = nn.ModuleList()
-        self.output = nn.Linear(steps * width, numbers + len(shares))
+        self.output = Linear(steps * width, numbers + len(shares))
         self.numbers = numbers
         with torch.no_grad():
             self.output.bias[:numbers] = 0

@@ -1,6 +1,7 @@
 """Device, precision, memory layout and threads, resolved once from a fixed table."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,8 +139,10 @@ def machine_of_tables(device: str) -> Machine:
     """Where networks of tables run without a run's config: in float32, with the threads that torch has now.
 
     Raises:
-        ValueError: the asked device is not there.
+        ValueError: the asked device is not there, or there is none of this name.
     """
+    if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+|mps", device):
+        raise ValueError(f"device: expected auto, cpu, cuda, cuda:1 or mps, received {device!r}")
     return Machine(found_device(device), "fp32", channels_last=False, threads=torch.get_num_threads())
 
 

@@ -17,7 +17,7 @@ from ..backbones import build_backbone
 from ..backbones.tabnet import TabNet
 from ..configs.heads import HeadAugment, OnehotOptions, RegressionOptions
 from ..configs.schema import Task
-from ..datasets.frames import column_names, frame_of, row_ids
+from ..datasets.frames import column_names, encoded, frame_of, row_ids
 from ..datasets.onehot import OnehotTarget
 from ..datasets.regression import RegressionTarget
 from ..datasets.table_cells import Kind
@@ -171,7 +171,7 @@ class _TabNetEstimator(BaseEstimator):
                 "MaskedTablePretrainer(backbone='tabnet')"
             )
         schema = start.schema_
-        inputs = TableRows(schema.encode(frame), row_ids(len(frame)), schema)
+        inputs = TableRows(encoded(schema, frame), row_ids(len(frame)), schema)
         return inputs, copy.deepcopy(start.backbone_)
 
     def _task(self, kind: str) -> Task:
@@ -182,7 +182,7 @@ class _TabNetEstimator(BaseEstimator):
         """(N, K) what the head says of rows, decoded."""
         check_is_fitted(self)
         frame = frame_of(self, X, reset=False)
-        inputs = TableRows(self.schema_.encode(frame), row_ids(len(frame)), self.schema_)
+        inputs = TableRows(encoded(self.schema_, frame), row_ids(len(frame)), self.schema_)
         machine = machine_of_tables(self.device)
         return predict_views([self.network_], inputs.store, inputs.owners, ["identity"], machine)[HEAD][:, 0]
 
@@ -242,8 +242,18 @@ class TabNetClassifier(ClassifierMixin, _TabNetEstimator):
         check_consistent_length(frame, y)
         check_classification_targets(y)
         self.classes_, places = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y: expected two or more classes, received one class, {self.classes_[0]!s}; add rows of another"
+            )
         labels = pd.DataFrame({HEAD: places})
-        target = OnehotTarget.code(HEAD, [HEAD], OnehotOptions(ordinal=False), labels)
+        try:
+            target = OnehotTarget.code(HEAD, [HEAD], OnehotOptions(ordinal=False), labels)
+        except ValueError as error:  # which is worded for a config
+            raise ValueError(
+                f"y: expected classes, received {len(self.classes_)} different values in {len(frame)} rows; use "
+                "TabNetRegressor, or join rare classes"
+            ) from error
         self._train(frame, target.fit(labels), labels)
         return self
 

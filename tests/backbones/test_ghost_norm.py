@@ -8,6 +8,12 @@ from pytorch_tabnet.tab_network import GBN
 from torch import Tensor, nn
 
 
+@pytest.fixture(params=["by hand", "as a compiler sees it"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """Every test holds for both ways, the gradient written by hand and the one that autograd finds."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: request.param != "by hand")
+
+
 def twins(features: int = 5, virtual_batch: int = 128) -> tuple[GhostBatchNorm1d, GBN]:
     """Ours and pytorch-tabnet's with the same random weights and running statistics, in float64."""
     generator = torch.Generator().manual_seed(0)

@@ -19,6 +19,12 @@ TWINS = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(params=["looking", "as a compiler sees it"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """Every test holds for both ways, the loop that looks when it is done and the fixed number of rounds."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: request.param != "looking")
+
+
 @TWINS
 @pytest.mark.parametrize("columns", [1, 2, 8, 54, 500])
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])

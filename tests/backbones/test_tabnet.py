@@ -112,3 +112,35 @@ def test_after_a_few_dozen_batches_evaluation_knows_the_statistics_of_training()
 def test_an_unknown_group_scale_is_refused():
     with pytest.raises(ValueError, match="group_scale: expected none or mean, received 'sum'"):
         tabnet(group_scale="sum")
+
+
+@pytest.mark.parametrize("mask", ["sparsemax", "entmax"])
+@pytest.mark.parametrize(
+    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)], ids=["traced", "compiled"]
+)
+def test_a_compiler_takes_it_whole_and_computes_the_same(mask: str, backend: str):
+    """Features, penalty, gradients and running statistics, in float64: in float32 a tie may fall to either side."""
+    net, x, hidden = tabnet(mask=mask, initial_norm=True).double(), rows().double(), rows() > 1
+    hidden[:, 1] = False
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    found = []
+    # A step function: what torch compiles in training is the whole forward pass.
+    for call in (net.penalised, torch.compile(net.penalised, backend=backend, fullgraph=True, dynamic=False)):
+        net.load_state_dict(before)
+        net.train()
+        features, penalty = call(x, hidden)
+        loss = features.square().mean() + penalty
+        gradients = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
+        found.append(
+            ({"features": features.detach(), "penalty": penalty.detach()}, gradients, net.state_dict())
+        )
+        found[-1][2].update({name: value.clone() for name, value in found[-1][2].items()})
+    (outputs, gradients, state), (twins, twin_gradients, twin_state) = found
+    for name, value in outputs.items():
+        torch.testing.assert_close(twins[name], value, rtol=1e-9, atol=1e-11)
+    for gradient, twin in zip(gradients, twin_gradients, strict=True):
+        assert (gradient is None) == (twin is None)
+        if gradient is not None:
+            torch.testing.assert_close(twin, gradient, rtol=1e-8, atol=1e-10)
+    for name, value in state.items():
+        torch.testing.assert_close(twin_state[name], value, rtol=1e-9, atol=1e-11)

@@ -257,6 +257,17 @@ def complaint_of_tables(*flags: str) -> str:
             'data.decode | a key left out, as nothing here reads pictures | {"channels": 1}',
         ),
         ("features.size=64", "features.size | a key left out, as nothing here reads pictures | 64"),
+        ("features.views=d4", 'features.views | a key left out, as nothing here reads pictures | "d4"'),
+        (
+            "features.views=[identity, hflip]",
+            'features.views | a key left out, as nothing here reads pictures | ["identity", "hflip"]',
+        ),
+        (
+            "precision=bf16",
+            "precision | a key left out, as nothing here reads pictures, and networks of tables compute in fp32 | "
+            '"bf16"',
+        ),
+        ("channels_last=true", "channels_last | a key left out, as nothing here reads pictures | true"),
         (
             "backbones.rows.options={n_d: 0}",
             "backbones.rows.options.n_d | a whole number of at least 1 | 0",
@@ -268,14 +279,38 @@ def test_what_belongs_to_pictures_is_refused_on_tables(flag: str, told: str):
     assert complaint_of_tables(flag) == told
 
 
-@pytest.mark.parametrize("flag", ["data.decode={fit: pad}", "features.size=64"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "data.decode={fit: pad}",
+        "features.size=64",
+        "features.views=d4",
+        "precision=bf16",
+        "channels_last=true",
+    ],
+)
 def test_pictures_that_only_tables_stand_beside_need_a_backbone_that_reads_them(flag: str):
     key = flag.split("=")[0]
     assert complaint_of_tables("data.images=a/{id}.png", flag).startswith(f"{key} | a key left out")
     load_config(
         TABLES, ["data.images=a/{id}.png", "backbones.img.kind=timm", "pretext.mask.backbone=rows", flag]
     )
-    load_config(TABLES, ["features.size=null"])
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "features.size=null",
+        "features.views=auto",
+        "features.views=none",
+        "features.views=[identity]",
+        "precision=fp32",
+        "channels_last=false",
+    ],
+)
+def test_keys_of_pictures_may_say_on_tables_what_happens_anyway(flag: str):
+    """Files of finished runs do."""
+    load_config(TABLES, [flag])
 
 
 def test_a_forgotten_pattern_of_pictures_is_one_mistake_and_not_two():
@@ -296,7 +331,8 @@ def test_a_config_of_tables_survives_the_file_without_keys_of_pictures(tmp_path:
     values = parse_value(text)
     assert not {"size", "augment"} & (values["tasks"]["era"].keys() | values["pretext"][0].keys())
     assert "name" not in values["backbones"]["rows"]
-    assert "decode" not in values["data"] and "size" not in values["features"]
+    assert "decode" not in values["data"] and set(values["features"]) == {"stats"}
+    assert not {"precision", "channels_last"} & set(values)
     (tmp_path / "c.yaml").write_text(text)
     assert load_config(tmp_path / "c.yaml") == load_config(config) == config
 

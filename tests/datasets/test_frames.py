@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from jigstack.datasets.frames import column_names, frame_of, row_ids
+from jigstack.datasets.frames import column_names, encoded, frame_of, row_ids
+from jigstack.datasets.table_schema import TableSchema
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator
 
@@ -91,6 +92,16 @@ def test_a_sparse_matrix_is_refused():
 def test_missing_labels_are_refused_where_they_are_needed():
     with pytest.raises(ValueError, match="requires y to be passed"):
         frame_of(Plain(), np.eye(3), None, reset=True)
+
+
+def test_rows_that_a_schema_cannot_encode_are_told_of_x():
+    frame = pd.DataFrame({"a": [0.5, 1.0, 4.0], "b": ["x", "y", "x"]})
+    schema = TableSchema.fit(frame, ["a", "b"])
+    np.testing.assert_array_equal(encoded(schema, frame), schema.encode(frame))
+    with pytest.raises(ValueError, match=r"^X: expected numbers in 'a', received 1 other values"):
+        encoded(schema, frame.assign(a="often"))
+    with pytest.raises(ValueError, match=r"^X: expected the columns .* received one without 'b'"):
+        encoded(schema, frame.filter(["a"]))
 
 
 def test_ids_of_rows_sort_as_the_rows_stand():

@@ -1,12 +1,13 @@
 """Cells of a table as numbers."""
 
+import pickle
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from jigstack.datasets import table_cells
-from jigstack.datasets.table_cells import Cells, Kind, Source, kind_of, spoiled, texts_of
+from jigstack.datasets.table_cells import Cells, ColumnsError, Kind, Source, kind_of, spoiled, texts_of
 
 
 @pytest.mark.parametrize(
@@ -152,3 +153,13 @@ def test_picked_rows_are_those_of_the_blocks_and_the_frame_is_left_alone(kind: s
     some[:] = 0.0
     next(iter(blocks.read()))[:] = 0.0
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_mistake_in_the_columns_passes_between_processes_with_its_words():
+    with pytest.raises(ColumnsError, match=r"^data.columns: expected numbers in 'a'") as caught:
+        Cells(pd.DataFrame({"a": ["1", "often"]}), [Source("a", "number")])
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert str(copied) == str(caught.value) and (copied.said, copied.name) == (
+        caught.value.said,
+        caught.value.name,
+    )

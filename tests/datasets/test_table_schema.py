@@ -108,7 +108,11 @@ def test_a_column_that_hardly_varies_is_scaled_by_no_less_than_its_rounding():
     assert np.abs(values[:, 0]).max() < 0.01 and np.isfinite(values).all()
 
 
-@pytest.mark.parametrize("steps", STEPS, ids=["plain", "elementwise", "svd"])
+@pytest.mark.parametrize(
+    "steps",
+    [*STEPS, [RowsStep()], [RowsStep(how="total")], [RowsStep(how="total", total=10.0)]],
+    ids=["plain", "elementwise", "svd", "rows", "rows' total", "a given total"],
+)
 def test_saved_and_loaded_it_is_the_same(steps: list[Step], tmp_path: Path):
     schema = fit(table(), steps=steps)
     schema.save(tmp_path)

@@ -723,6 +723,36 @@ def test_a_checkpoint_that_reads_a_column_to_be_learned_is_not_taken(make_table_
         run(config)
 
 
+@pytest.mark.parametrize("way", ["reuse", "init", "weights"])
+def test_a_checkpoint_whose_steps_are_not_those_of_the_config_is_not_taken_and_its_own_are_told(
+    make_table_config, way: str, capsys: pytest.CaptureFixture
+):
+    first = run(make_table_config(name="one"), until="pretrain")
+    pretext, task = make_table_config()["pretext"][0], make_table_config()["tasks"]["scratch"]
+    for name, steps in (("two", [{"kind": "standard"}]), ("three", [])):
+        rows = make_table_config()["backbones"]["rows"] | {"steps": steps}
+        rows |= {"weights": str(first.path / "pretext/mask")} if way == "weights" else {}
+        stages = [pretext | {"reuse": str(first.path)}] if way == "reuse" else []
+        start = {"reuse": {"init": "mask"}, "init": {"init": str(first.path)}, "weights": {}}[way]
+        config = make_table_config(
+            name=name, backbones={"rows": rows}, pretext=stages, tasks={"amount": task | start}, stack={}
+        )
+        if steps:
+            key = {
+                "reuse": "pretext.mask.reuse",
+                "init": "tasks.amount.init",
+                "weights": "backbones.rows.weights",
+            }
+            with pytest.raises(
+                UserError, match=rf"{key[way]}: steps: .*{{kind: standard}}.*columns: \[dust\]"
+            ):
+                run(config)
+        else:
+            capsys.readouterr()
+            assert jigstack.finetune(config).computed
+            assert "its own steps, [{kind: quantile, columns: [dust]}], hold" in capsys.readouterr().out
+
+
 def test_another_run_takes_a_finished_pretrainings_decoder_by_a_hard_link(make_table_config):
     first = run(make_table_config(name="one"), until="pretrain").path
     second = run(make_table_config(name="two"), until="pretrain")
@@ -774,6 +804,8 @@ def test_an_inductive_pretext_of_tables_is_taught_by_the_rows_outside_its_fold_a
         ("tabnet", {}),
         ("mlp", {}),
         ("tabnet", {"kind": "simsiam_rows", "options": {"width": 16}}),
+        ("resmlp", {}),
+        ("cnn1d", {}),
         ("mlp", {"kind": "simsiam_rows", "options": {"width": 16, "neighbours": 3, "corruption": 0.2}}),
     ],
 )
@@ -783,9 +815,12 @@ def test_an_interrupted_run_on_a_table_goes_on_to_the_same_bits(
     """Stopped once in the pretraining and once in a head, each after an epoch."""
     from jigstack.training.interrupt import Interrupted
 
-    options = (
-        {"width": 16, "depth": 2} if kind == "mlp" else make_table_config()["backbones"]["rows"]["options"]
-    )
+    options = {
+        "tabnet": make_table_config()["backbones"]["rows"]["options"],
+        "mlp": {"width": 16, "depth": 2},
+        "resmlp": {"width": 16, "depth": 2, "residual_dropout": 0.1},
+        "cnn1d": {"hidden": 32, "channels": 8, "filters": 8},
+    }[kind]
     changes = {
         "backbones": {"rows": {"kind": kind, "options": options}},
         "pretext": [make_table_config()["pretext"][0] | pretext],

@@ -180,6 +180,20 @@ def test_what_a_joined_run_costs_and_bears_can_be_measured(make: Make):
     assert keys == ["tasks.both.lr"] and rate == 0.003 and name.count("from random weights") == 2
 
 
+@pytest.mark.parametrize(("neighbours", "searched"), [(0, False), (3, True)])
+def test_looking_for_near_rows_is_among_the_costs(
+    make_table_config: Make, monkeypatch: pytest.MonkeyPatch, neighbours: int, searched: bool
+):
+    monkeypatch.setattr(
+        "jigstack.pretext.simsiam_rows.seconds_to_compare",
+        lambda values, columns, k, count: 1e6 if (len(values), k, count) == (8192, 3, 135) else 0.0,
+    )
+    rows = [{"name": "mask", "kind": "simsiam_rows", "options": {"width": 16, "neighbours": neighbours}}]
+    stages = Stages(Workspace(load_config(make_table_config(pretext=rows))))
+    seconds = estimate(stages, stages.pretrain).seconds["pretrain/mask"]
+    assert 0 < seconds % 1e6 < 1e5 and (seconds > 1e6) == searched
+
+
 def test_an_ablation_of_a_joined_head_is_refused_with_the_way_out(make: Make):
     with pytest.raises(UserError, match=r"head: expected one of a single backbone, .* received 'both'"):
         plan_rows(load_config(make()), "both", None)

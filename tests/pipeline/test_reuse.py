@@ -1,7 +1,14 @@
-"""How many test rows a checkpoint must have seen beside its train rows."""
+"""How many test rows a checkpoint must have seen beside its train rows, and which checkpoints are asked."""
 
+from pathlib import Path
+from typing import Any
+
+import jigstack
 import pytest
-from jigstack.pipeline.reuse import UNEQUAL, one_sided
+from jigstack.configs.errors import UserError
+from jigstack.configs.load import load_config
+from jigstack.pipeline.reuse import UNEQUAL, check_files, one_sided
+from jigstack.pipeline.workspace import Workspace
 from scipy.stats import binom
 
 
@@ -42,3 +49,56 @@ def test_a_checkpoint_that_hardly_saw_the_test_rows_may_not(share: float, seen: 
 def test_a_twentieth_held_out_at_random_is_hardly_ever_refused(count: int):
     refused = sum(binom.pmf(seen, count, 0.95) for seen in range(count + 1) if one_sided(0.95, seen, count))
     assert refused < 0.01 < UNEQUAL
+
+
+NETWORKS = {
+    "wide": {"kind": "mlp", "options": {"width": 16, "depth": 1}},
+    "deep": {"kind": "mlp", "options": {"width": 8, "depth": 2}, "columns": ["heat", "site"]},
+}
+
+
+@pytest.fixture
+def finished(make_table_config) -> list[Path]:
+    """The pretrainings of both networks."""
+    stages = [
+        {"name": f"of-{name}", "kind": "masked", "backbone": name, "epochs": 1, "batch": 16}
+        for name in NETWORKS
+    ]
+    config = make_table_config(name="before", backbones=NETWORKS, pretext=stages, tasks={}, stack={})
+    path = jigstack.pretrain(config, quiet=True).path
+    return [path / "pretext" / f"of-{name}" for name in NETWORKS]
+
+
+def joined(make_table_config: Any, starts: list[Path], **changes: Any) -> Workspace:
+    """A task on both networks, each from its checkpoint."""
+    head = {"kind": "regression", "columns": ["yield"], "epochs": 1, "batch": 16, "backbone": [*NETWORKS]}
+    tasks = {"amount": head | {"init": [str(path) for path in starts]}}
+    return Workspace(
+        load_config(make_table_config(backbones=NETWORKS | changes, pretext=[], tasks=tasks, stack={}))
+    )
+
+
+def test_each_checkpoint_of_a_joined_head_is_asked_by_its_place(make_table_config, finished: list[Path]):
+    first, second = check_files(joined(make_table_config, finished))
+    assert first.startswith(f"tasks.amount.init.0: {finished[0] / 'backbone.safetensors'} saw ")
+    assert second.startswith(f"tasks.amount.init.1: {finished[1] / 'backbone.safetensors'} saw ")
+    (finished[1] / "seen.parquet").unlink()
+    first, second = check_files(joined(make_table_config, finished))
+    assert " saw " in first and second.startswith("note: tasks.amount.init.1: ")
+    assert jigstack.finetune(joined(make_table_config, finished).config, quiet=True).computed
+
+
+def test_a_checkpoint_in_a_list_that_does_not_suit_its_backbone_is_refused_by_its_place(
+    make_table_config, finished: list[Path]
+):
+    with pytest.raises(UserError, match=r"tasks.amount.init.1: .*also reads 'load', 'dust'"):
+        check_files(joined(make_table_config, finished[::-1]))
+    named = NETWORKS["deep"] | {"columns": ["heat", "site", "load"]}
+    with pytest.raises(UserError, match=r"tasks.amount.init.1: columns: .*does not know 'load'"):
+        check_files(joined(make_table_config, finished, deep=named))
+
+
+def test_a_fresh_start_beside_a_checkpoint_is_not_asked(make_table_config, finished: list[Path]):
+    workspace = joined(make_table_config, [finished[0], Path("scratch")])
+    [line] = check_files(workspace)
+    assert line.startswith("tasks.amount.init.0: ")

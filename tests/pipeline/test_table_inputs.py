@@ -75,6 +75,86 @@ def test_a_checkpoint_that_reads_what_the_backbone_must_not_is_refused(tmp_path:
         lines.inputs(reading, ids, tmp_path)
 
 
+def all_ids(count: int) -> np.ndarray:
+    return np.array([f"r{number}" for number in range(count)], dtype=object)
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Path:
+    """A checkpoint of heat and site alone, with a step."""
+    reading = network(columns=["heat", "site"], steps=[{"kind": "quantile", "quantiles": 8}])
+    inputs_of(table(0, 20)).schema(reading, all_ids(12)).save(tmp_path)
+    return tmp_path
+
+
+SAME = [{"kind": "quantile", "quantiles": 8}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "kinds", "message"),
+    [
+        (
+            {"columns": ["heat", "load", "site"]},
+            {},
+            r"columns: expected a checkpoint that reads .* that does not know 'load'; leave them out of the backbone's",
+        ),
+        ({"columns": ["heat", "s*", "l*"]}, {}, r"columns: .*does not know 'load'"),
+        (
+            {},
+            {"heat": "category"},
+            r"data.kinds: expected a checkpoint that takes 'heat' for a category, .*for a number; leave it out",
+        ),
+        (
+            {"steps": [{"kind": "quantile", "quantiles": 9}]},
+            {},
+            r"steps: .*\[{kind: quantile, quantiles: 9}\], received .* with \[{kind: quantile, quantiles: 8}\]; leave",
+        ),
+        (
+            {"steps": [*SAME, {"kind": "standard"}]},
+            {},
+            r"steps: .*quantiles: 8}, {kind: standard}\], received",
+        ),
+    ],
+)
+def test_a_checkpoint_that_does_not_read_as_the_config_says_is_refused(
+    narrow: Path, asked: dict, kinds: dict, message: str
+):
+    with pytest.raises(UserError, match=message):
+        inputs_of(table(0, 20), kinds=kinds).inputs(network(**asked), all_ids(20), narrow)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kinds", "own"),
+    [
+        ({"columns": ["heat", "site"], "steps": SAME}, {"heat": "number", "site": "category"}, ""),
+        ({"columns": ["*"], "steps": SAME}, {"load": "category"}, "it does not read 'load'"),
+        (
+            {},
+            {},
+            "its own steps, [{kind: quantile, quantiles: 8}], hold; it does not read 'load'",
+        ),
+    ],
+)
+def test_what_the_config_leaves_open_the_checkpoint_decides_and_it_is_said(
+    narrow: Path, asked: dict, kinds: dict, own: str
+):
+    lines = inputs_of(table(0, 20), kinds=kinds)
+    schema = lines.brought(network(**asked), narrow)
+    assert schema.names == ("heat", "site")
+    assert lines.left_to(network(**asked), schema) == own
+
+
+def test_other_rows_may_have_taught_a_checkpoint_and_what_told_nothing_there_may_be_named(tmp_path: Path):
+    """Statistics, levels and constant columns are those of the rows that it was pretrained on."""
+    other = table(100, 20)
+    other.frame["load"], other.frame["site"] = 1.0, ["west", "east"] * 10
+    named = network(columns=["heat", "load", "site"])
+    inputs_of(other).schema(named, other.ids[:12]).save(tmp_path)
+    lines = inputs_of(table(0, 20))
+    schema = lines.brought(named, tmp_path)
+    assert schema.names == ("heat", "site") and lines.left_to(named, schema) == ""
+
+
 def test_the_last_encoding_is_kept_and_shared_by_networks_that_read_alike():
     lines, ids = inputs_of(table(0, 20)), np.array([f"r{number}" for number in range(20)], dtype=object)
     first = lines.inputs(network(), ids)

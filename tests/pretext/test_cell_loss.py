@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from jigstack.datasets.table_column import FIRST_LEVEL, MASKED, MISSING, UNKNOWN, TableColumn
-from jigstack.pretext.cell_loss import CellLoss, CellLosses
+from jigstack.pretext.cell_loss import CellLoss, CellLosses, segment_sums, sums_one_by_one
 from torch import Tensor
 
 COLUMNS = (
@@ -171,3 +171,28 @@ def test_no_loss_is_negative_however_sure_the_predictions_are():
         cells = CellLoss(COLUMNS)(rows()[:, [0, 2]], levels, rows(), everything(rows()))
         assert cells.levels.min() >= 0 and cells.mean >= 0
         assert not cells.numbers.any()
+
+
+@pytest.mark.parametrize("lengths", [[2, 40], [5, 5, 5], [0, 3, 0, 1, 0], [1000, 7, *[2] * 30]])
+def test_sums_of_stretches_are_those_of_each_alone_with_their_gradients(lengths: list[int]):
+    """Whichever way a device computes them."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(ROWS, sum(lengths), generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(ROWS, len(lengths), generator=generator, dtype=torch.float64)
+    places = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    expected = torch.zeros(ROWS, len(lengths), dtype=torch.float64).index_add(1, places, values.detach())
+    for sums in (segment_sums(values, torch.tensor(lengths)), sums_one_by_one(values, lengths)):
+        torch.testing.assert_close(sums, expected)
+        (gradient,) = torch.autograd.grad((sums * weights).sum(), values)
+        torch.testing.assert_close(gradient, weights[:, places])
+
+
+def test_no_sum_of_the_loss_depends_on_the_order_in_which_a_device_comes_to_its_cells(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """`index_add` and `scatter_add` do on a CUDA device."""
+    for name in ("index_add", "index_add_", "scatter_add", "scatter_add_"):
+        monkeypatch.setattr(Tensor, name, lambda *_: pytest.fail("adds in any order"))
+    levels = torch.zeros(ROWS, 5, requires_grad=True)
+    CellLoss(COLUMNS)(torch.zeros(ROWS, 2), levels, rows(), everything(rows())).mean.backward()
+    assert levels.grad is not None

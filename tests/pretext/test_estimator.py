@@ -387,12 +387,13 @@ def test_a_backbone_of_images_is_refused(tmp_path: Path):
     ("changes", "message"),
     [
         ({"backbone": "tabnte"}, "did you mean 'tabnet'"),
-        ({"ratio": 1.5}, "ratio"),
-        ({"epochs": 0}, "epochs"),
-        ({"lr": -1.0}, "lr"),
-        ({"options": {"n_dd": 4}}, "n_d"),
-        ({"steps": [{"kind": "svdd"}]}, "svd"),
-        ({"kinds": {"aa": "number"}}, "aa"),
+        ({"ratio": 1.5}, "parameter: ratio\n  expected: a number above 0 and below 1\n  received: 1.5"),
+        ({"epochs": 0}, "parameter: epochs\n"),
+        ({"lr": -1.0}, "parameter: lr\n"),
+        ({"options": {"n_dd": 4}}, "parameter: options.n_dd\n.*\n.*\n  did you mean: n_d$"),
+        ({"steps": [{"kind": "svdd"}]}, "parameter: steps.0.kind\n(.*\n)*.*svd"),
+        ({"kinds": {"aa": "number"}}, "^kinds: .*'aa'"),
+        ({"device": "cudo"}, "^device: expected auto, cpu, cuda, cuda:1 or mps, received 'cudo'"),
         ({"device": "cuda:7"} if not torch.cuda.is_available() else {"epochs": -1}, "device|epochs"),
     ],
 )
@@ -407,6 +408,38 @@ def test_rows_with_other_columns_are_refused(fitted):
         fitted.transform(table().drop(columns="a"))
     with pytest.raises(ValueError, match="X has 2 features, but MaskedTablePretrainer is expecting 4"):
         fitted.transform(table().to_numpy()[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([1.0] * 8, "^X: expected columns to learn from, .*a has one value only"),
+        ([np.inf, *range(7)], "^X: expected finite numbers"),
+        ([["more"]] * 8, "^X: expected numbers, texts or dates in 'a'"),
+    ],
+)
+def test_cells_that_cannot_be_learned_from_are_told_of_what_was_handed_in(cells, message):
+    with pytest.raises(ValueError, match=message):
+        pretrainer().fit(pd.DataFrame({"a": cells}))
+
+
+def test_cells_of_another_kind_than_in_fit_are_told_of_what_was_handed_in(fitted):
+    strange = table().assign(a="often")
+    for call in (fitted.transform, fitted.impute, fitted.outlier_score):
+        with pytest.raises(ValueError, match=r"^X: expected numbers in 'a', received 1 other values"):
+            call(strange)
+
+
+@pytest.mark.parametrize("names", [[10, 20, 30, 40], ["a", "b", "c", "d"]])
+def test_filled_rows_have_the_columns_of_the_rows_given(names):
+    """scikit-learn counts columns whose names are no texts; the user calls them as ever."""
+    frame = table().set_axis(pd.Index(names), axis=1)
+    filled = pretrainer(epochs=1).fit(frame).impute(frame)
+    assert filled.columns.tolist() == names and filled.index.equals(frame.index)
+    known = frame.notna().to_numpy()
+    assert not known.all() and filled.notna().to_numpy().all()
+    assert (filled.to_numpy()[known] == frame.to_numpy()[known]).all()
+    assert pretrainer(epochs=1).fit(frame.to_numpy()).impute(frame.to_numpy()).columns[0] == "x0"
 
 
 def test_three_rows_are_too_few():

@@ -240,7 +240,7 @@ def test_reconstructed_features_are_read_as_numbers_and_nearest_levels(monkeypat
     logits = outputs["levels"][:, :4]
     torch.testing.assert_close(logits - logits[:, :1], (distance[:, :1] - distance) / 2, atol=1e-4, rtol=1e-4)
     measured = method.measure(outputs, views)
-    assert measured["accuracy"] == 1.0 and measured["r2"] > 0.999
+    assert measured["accuracy"] == 1.0 and measured["skill"] > 0.999
     assert measured["loss"] == pytest.approx(0, abs=1e-3)
 
 

@@ -1,6 +1,7 @@
 """The nearest rows of a table against scikit-learn's, and the pairs that batches are made of."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import torch
 from jigstack.datasets.table_column import FIRST_LEVEL, UNKNOWN, TableColumn
 from jigstack.pretext import neighbours
-from jigstack.pretext.neighbours import NeighbourPairs, coordinates, nearest_rows
+from jigstack.pretext.neighbours import NeighbourPairs, coordinates, kept, nearest_rows, seconds_to_compare
+from jigstack.training.interrupt import Interrupted
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
@@ -115,6 +117,38 @@ def test_equal_rows_are_neighbours_and_no_row_is_its_own():
     found = nearest_rows(Rows(values), COLUMNS, 2)
     for row, others in enumerate(found.tolist()):
         assert set(others) == {row % 10, row % 10 + 10, row % 10 + 20} - {row}
+
+
+def test_what_was_found_is_kept_for_the_same_key_and_found_again_for_another(tmp_path: Path):
+    file, asked = tmp_path / "nearest.safetensors", []
+
+    def find() -> dict[str, Tensor]:
+        asked.append(len(asked))
+        return {"trained": torch.full((3, 2), len(asked), dtype=torch.int32)}
+
+    first = kept(file, "one", find)
+    assert torch.equal(kept(file, "one", find)["trained"], first["trained"]) and asked == [0]
+    assert int(kept(file, "two", find)["trained"][0, 0]) == 2
+    assert int(kept(file, "two", find)["trained"][0, 0]) == 2 and asked == [0, 1]
+    assert [path.name for path in tmp_path.iterdir()] == ["nearest.safetensors"]
+
+
+def test_a_search_that_is_told_to_stop_stops_after_a_block(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(neighbours, "QUERIES", 5)
+    asked = []
+    with pytest.raises(Interrupted):
+        nearest_rows(Rows(table(60)), COLUMNS, 4, stop=lambda: bool(asked.append(1)) or len(asked) == 3)
+    assert len(asked) == 3
+
+
+def test_the_time_of_a_search_is_that_of_a_block_times_the_blocks(monkeypatch: pytest.MonkeyPatch):
+    """Of a block that takes a second: 100 rows are ten blocks of queries by five of keys."""
+    monkeypatch.setattr(neighbours, "QUERIES", 10)
+    monkeypatch.setattr(neighbours, "KEYS", 20)
+    clock = iter([5.0, 6.0, 5.0, 6.0])
+    monkeypatch.setattr(neighbours.time, "perf_counter", lambda: next(clock))
+    assert seconds_to_compare(table(60), COLUMNS, 4, 100) == 10 * 5
+    assert seconds_to_compare(table(60), COLUMNS, 4, 5) == 1
 
 
 def test_more_neighbours_than_other_rows_are_refused():

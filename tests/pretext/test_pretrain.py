@@ -27,6 +27,7 @@ from jigstack.datasets.targets import code_target
 from jigstack.pretext.collapse import Collapsed
 from jigstack.pretext.jigsaw import Jigsaw
 from jigstack.pretext.masked import MaskedTable
+from jigstack.pretext.neighbours import nearest_rows
 from jigstack.pretext.parts import PARTS, load_parts
 from jigstack.pretext.pretrain import (
     PretrainWork,
@@ -233,6 +234,46 @@ def test_a_snapshot_of_a_pretext_that_predicts_cells_is_of_its_decoder_too(
     held = split_held(work)[1]
     skills = skill_of_columns(method.eval(), StoredInputs(inputs, held), machine, 0)
     assert skills == read_json(tmp_path / "columns.json")
+
+
+def test_a_resumed_training_on_near_rows_does_not_look_for_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They wait in the folder until the training is finished, and are those of its key."""
+    frame = pd.DataFrame(
+        np.random.default_rng(0).normal(size=(60, 3)), columns=list("abc"), index=[f"r{n}" for n in range(60)]
+    )
+    schema = TableSchema.fit(frame, list("abc"))
+    inputs = TableRows(schema.encode(frame), frame.index.tolist(), schema)
+    options = Pretext(
+        name="s",
+        kind="simsiam_rows",
+        epochs=3,
+        batch=16,
+        optimiser="sgd",
+        options={"neighbours": 3, "width": 8},
+    )
+    section = Backbone(kind="mlp", options={"width": 8, "depth": 1})
+    machine = Machine("cpu", "fp32", False, 1)
+    work = PretrainWork(options, inputs.owners, inputs, section, None, None, machine, 0)
+    searched = []
+
+    def search(*args: Any, **more: Any) -> torch.Tensor:
+        searched.append(len(args[0]))
+        return nearest_rows(*args, **more)
+
+    monkeypatch.setattr("jigstack.pretext.simsiam_rows.nearest_rows", search)
+    pretrain(work, tmp_path / "whole", "key", silent)
+    assert searched == [57, 57]  # those of the trained rows, and of the held ones
+    records: list[Any] = []
+    with pytest.raises(Interrupted):
+        pretrain(work, tmp_path / "parts", "key", records.append, lambda: len(records) > 0)
+    assert len(searched) == 4 and (tmp_path / "parts/nearest.safetensors").is_file()
+    pretrain(work, tmp_path / "parts", "key", silent)
+    assert len(searched) == 4
+    assert not [path for path in tmp_path.rglob("*") if "nearest" in path.name]
+    whole, parts = (load_file(tmp_path / name / "backbone.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_of_equal_probes_the_first_is_best():

@@ -1,6 +1,7 @@
 """Members on frozen features: their twins, what they must not see, and every kind of target."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from jigstack.datasets.predictions import REFIT, Predictions
 from jigstack.datasets.targets import code_target
 from jigstack.stacking import TableColumns
 from jigstack.stacking.frozen import FrozenWork, inner_splits, predict_frozen
-from jigstack.transfer.embedding import Embeddings
+from jigstack.transfer.embedding import Embeddings, JoinedEmbeddings
 from sklearn.linear_model import Ridge
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
@@ -134,6 +136,35 @@ def test_the_neighbours_are_those_of_scikit_learn(make_work: MakeWork, frame: pd
     weights = np.exp((1 - distances) / 0.1)
     expected = (weights * frame.loc[ids, "value"].to_numpy()[rows]).sum(axis=1) / weights.sum(axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_of_several_embeddings_each_counts_alike_for_the_neighbours(make_work: MakeWork, frame: pd.DataFrame):
+    """The similarity of two rows is the mean of the embeddings' cosines, however long or wide one of them is."""
+    work = make_work("knn")
+    ids = np.array([*names("a", N), *names("t", TESTS)], dtype=object)
+    values = work.embeddings.of(ids)
+
+    def predicted(scale: float, first: str = "a") -> pd.Series:
+        parts = {
+            "a": Embeddings(ids, values[:, :3] * np.float32(scale)),
+            "b": Embeddings(ids[::-1], values[::-1, 3:]),
+        }
+        joined = JoinedEmbeddings(dict(sorted(parts.items(), reverse=first == "b")))
+        return oof(predict_frozen(replace(work, embeddings=joined))[0])
+
+    found, known = predicted(1.0), work.training_ids()
+    bank, asked = work.embeddings.of(known), work.embeddings.of(found.index.to_numpy())
+    similar = (
+        cosine_similarity(asked[:, :3], bank[:, :3]) + cosine_similarity(asked[:, 3:], bank[:, 3:])
+    ) / 2
+    rows = np.argsort(-similar, axis=1)[:, :20]
+    weights = np.exp(np.take_along_axis(similar, rows, axis=1) / 0.1)
+    expected = (weights * frame.loc[known, "value"].to_numpy()[rows]).sum(axis=1) / weights.sum(axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    for other in (predicted(1e4), predicted(1.0, "b")):
+        np.testing.assert_allclose(other.loc[found.index], found, rtol=1e-4)
+    alone = oof(predict_frozen(work)[0])
+    assert not np.allclose(alone.loc[found.index], found, rtol=1e-3)
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

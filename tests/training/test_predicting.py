@@ -1,8 +1,11 @@
 """Networks made ready to predict: what they say, and that the trained ones stay as they are."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 import torch
-from jigstack.backbones import TimmBackbone, batch_norms
+from jigstack.backbones import JoinedBackbone, TimmBackbone, batch_norms
 from jigstack.backbones.table_build import build_table_backbone
 from jigstack.datasets.table_column import TableColumn
 from jigstack.training.device import Machine
@@ -71,6 +74,74 @@ def test_the_trained_network_is_untouched():
 def test_backbones_inside_a_network_are_folded_too():
     network = nn.ModuleDict({"trunk": trained(), "head": nn.Linear(96, 2)})
     assert batch_norms(network) and not batch_norms(prepare(network, FP32))
+
+
+COLUMNS = [
+    *(TableColumn(f"n{j}", edges=(-1.0, 0.0, 1.0)) for j in range(10)),
+    TableColumn("c", kind="category", levels=("a", "b", "c"), shares=(0.5, 0.3, 0.2)),
+]
+TABLES = {
+    "tabnet": {"n_d": 16, "n_a": 16},
+    "mlp": {"width": 64},
+    "resmlp": {"width": 64},
+    "cnn1d": {"hidden": 64, "channels": 8, "filters": 16},
+}
+
+
+def lines(count: int) -> torch.Tensor:
+    """Rows of `COLUMNS`, a tenth of their numbers missing."""
+    draws = torch.Generator().manual_seed(0)
+    numbers = torch.randn(count, 10, generator=draws)
+    numbers[torch.rand(count, 10, generator=draws) < 0.1] = torch.nan
+    return torch.cat([numbers, torch.randint(1, 6, (count, 1), generator=draws).float()], 1)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads; afterwards it is what it was."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_predictions_for_a_table_by_one_and_two_threads_differ_by_rounding_alone(
+    kind: str, threads: Callable[[int], None]
+):
+    torch.manual_seed(0)
+    backbone = build_table_backbone(kind, COLUMNS, TABLES[kind]).train()
+    with torch.no_grad():
+        for _ in range(3):
+            backbone(lines(512))  # running statistics that are some
+    ready, rows, found = prepare(backbone, FP32), lines(6000), []
+    for count in (1, 2):
+        threads(count)
+        with torch.inference_mode():
+            found.append(ready(rows))
+    assert found[0].std() > 1e-3
+    torch.testing.assert_close(*found, rtol=0, atol=1e-5)
+
+
+def test_of_joined_backbones_those_of_tables_are_prepared_in_float32_and_those_of_pictures_in_bfloat16():
+    torch.manual_seed(0)
+    parts: dict[str, Any] = {"img": trained()} | {
+        kind: build_table_backbone(kind, COLUMNS, TABLES[kind]) for kind in TABLES
+    }
+    joined = JoinedBackbone(parts).eval()
+    ready: Any = prepare(joined, BF16)
+    inputs: dict[str, Any] = {"img": IMAGES} | dict.fromkeys(TABLES, lines(6))
+    with torch.inference_mode(), BF16.autocast():
+        features = ready(inputs).float()
+    begin = parts["img"].dim
+    kinds = {weight.dtype for weight in ready.parts["img"].parameters()}
+    assert torch.bfloat16 in kinds
+    plain = prepare(joined, FP32)
+    with torch.inference_mode():
+        expected: torch.Tensor = plain(inputs)
+    assert not torch.equal(features[:, :begin], expected[:, :begin])
+    torch.testing.assert_close(features[:, begin:], expected[:, begin:], rtol=0, atol=1e-6)
+    for kind in TABLES:
+        assert {weight.dtype for weight in ready.parts[kind].parameters()} == {torch.float32}
 
 
 def test_what_stays_unfused_is_said_by_name():

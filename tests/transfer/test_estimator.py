@@ -265,7 +265,7 @@ def test_columns_beside_those_of_the_pretrainer_are_not_read(pretrained):
     frame, classes, _ = table()
     model = classifier(pretrained=pretrained, options=None).fit(frame.assign(more=np.arange(60.0)), classes)
     assert model.feature_importances_[4] == 0
-    with pytest.raises(ValueError, match="received one without 'a'"):
+    with pytest.raises(ValueError, match=r"^X: expected the columns .* received one without 'a'"):
         classifier(pretrained=pretrained, options=None).fit(frame.drop(columns="a"), classes)
 
 
@@ -277,9 +277,9 @@ def test_epochs_are_told_as_often_as_asked(capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "epochs"),
+        ({"epochs": 0}, "parameter: epochs\n"),
         ({"freeze": ["steem"]}, "expected stages of the backbone"),
-        ({"options": {"n_dd": 4}}, "n_d"),
+        ({"options": {"n_dd": 4}}, "parameter: options.n_dd\n"),
         ({"pretrained": "nowhere"}, "nowhere"),
     ],
 )
@@ -288,6 +288,29 @@ def test_a_parameter_out_of_range_is_refused_by_fit(changes, message):
         changes = {**changes, "options": None}
     with pytest.raises(ValueError, match=message):
         fitted(classifier(**changes))
+
+
+@pytest.mark.filterwarnings("ignore:The number of unique classes")
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["up"] * 60, "^y: expected two or more classes, received one class, up; add rows of another"),
+        (
+            [f"name{row}" for row in range(60)],
+            "^y: expected classes, received 60 different values in 60 rows; use TabNetRegressor",
+        ),
+    ],
+)
+def test_labels_that_are_no_classes_are_called_as_they_were_given(labels, message):
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(table()[0], labels)
+
+
+def test_cells_of_another_kind_than_in_fit_are_told_of_what_was_handed_in():
+    frame, classes, _ = table()
+    model = classifier(epochs=1).fit(frame, classes)
+    with pytest.raises(ValueError, match=r"^X: expected numbers in 'a', received 1 other values"):
+        model.predict_proba(frame.assign(a="often"))
 
 
 def test_what_a_pretrainer_decides_is_not_given_twice(pretrained):
