@@ -60,6 +60,7 @@ class Survey:
         sample: the sample submission, or None.
         frame, test_frame: the joined tables, the id a column.
         pictures: or None.
+        extra: table file of rows without labels, which stand in no other -> its rows.
         reasons: key of the config -> why.
         unused: file -> why it is left out.
     """
@@ -73,6 +74,7 @@ class Survey:
     frame: pd.DataFrame
     test_frame: pd.DataFrame
     pictures: PictureSurvey | None
+    extra: dict[str, pd.DataFrame] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     unused: dict[str, str] = field(default_factory=dict)
 
@@ -118,6 +120,7 @@ def survey(data: str | os.PathLike[str]) -> Survey:
         found.frame,
         found.test_frame,
         pictures,
+        found.extra,
         found.reasons,
         found.unused,
     )
@@ -131,13 +134,13 @@ class _Files:
         self.reasons: dict[str, str] = {}
         self.unused: dict[str, str] = {}
         self.sample = next((name for name in files if _says(name, "sample") and _says(name, "sub")), None)
-        rest = [name for name in files if name != self.sample]
+        rest, unlabelled = [name for name in files if name != self.sample], list[str]()
         for name in list(rest):
             if any(_says(name, word) for word in _ANSWERS) and name != train:
                 self.unused[name] = "its name says that it holds the answers to the test rows"
                 rest.remove(name)
-            elif _says(name, "unlabel"):
-                self.unused[name] = "a table without labels has no use; pictures that belong to no row have"
+            elif _says(name, "unlabel") and name != train:
+                unlabelled.append(name)
                 rest.remove(name)
         self.train = [train] if train else [name for name in rest if _says(name, "train")]
         self.test = [name for name in rest if _says(name, "test") and name not in self.train]
@@ -160,6 +163,9 @@ class _Files:
         self.test_frame = (
             _joined([tables[name] for name in self.test], self.id) if self.test else self.frame.iloc[:0]
         )
+        self.extra: dict[str, pd.DataFrame] = {}
+        for name in unlabelled:
+            self._extra(name, read_whole(root / name))
 
     def _id(self, train: list[pd.DataFrame], test: list[pd.DataFrame]) -> str:
         shared = [c for c in train[0].columns if all(c in table.columns for table in (*train, *test))]
@@ -203,6 +209,18 @@ class _Files:
                         f"DATA: expected a value of its own in {column!r} for each row of {file}, received {empty} "
                         f"empty ones and {repeated} repeated ({name_some(twice)}); remove or mend these rows"
                     )
+
+    def _extra(self, name: str, table: pd.DataFrame) -> None:
+        """Rows without labels, unless they cannot stand beside the others."""
+        frames = (self.frame, self.test_frame, *self.extra.values())
+        if self.id not in table.columns:
+            self.unused[name] = f"has no column {self.id}"
+        elif not table[self.id].is_unique:
+            self.unused[name] = "has several rows an id"
+        elif set(table[self.id].map(str)) & {str(value) for frame in frames for value in frame[self.id]}:
+            self.unused[name] = "has ids that stand in another table too"
+        else:
+            self.extra[name] = table
 
     def _other(self, name: str, table: pd.DataFrame, known: set[str]) -> None:
         """A list of names, one more file of the train table, or nothing that is of use."""

@@ -18,6 +18,7 @@ MISSING_TEXTS = frozenset({"", "?", "NA", "N/A", "NaN", "nan", "null", "NULL"})
 """Texts that stand for no value; spaces around them do not count."""
 LARGEST = 1e100  # squares of larger numbers leave the range of float64
 _BLOCK = 2**25  # bytes of a block
+_AMONG = 10  # different texts of which one may be a slip
 _DATE = re.compile(r"\d{4}[-/]\d{2}(?:[-/]\d{2}(?:[T ]\d{2}(?::\d{2}(?::\d{2}(?:\.\d+)?)?)?)?)?")
 _ZONE = re.compile(r"(?<=:\d\d)(\.\d+)?(?:Z|[+-]\d{2}(?::?\d{2})?)$")
 _PADDED = re.compile(r"[+-]?0\d")  # 007 names something, and counts nothing
@@ -107,6 +108,29 @@ def kind_of(column: pd.Series) -> Kind | None:
     if not any(map(_PADDED.match, texts)) and not np.isnan(_numbers(texts)).any():
         return "number"
     return "category" if np.isnan(_days(texts)).any() else "date"
+
+
+def spoiled(column: pd.Series) -> tuple[Kind, list[str]] | None:
+    """What a column of text would hold but for a few of its values.
+
+    Args:
+        column: N values.
+
+    Returns:
+        `number` or `date`, which nine tenths of the different texts are, and the others; None where none or more of
+        them are others, and for a pandas category, whose owner knows what it is.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype) or kind_of(column) != "category":
+        return None
+    texts = texts_of(column)[1]
+    readers: list[tuple[Kind, Floats]] = [("date", _days(texts))]
+    if not any(map(_PADDED.match, texts)):
+        readers.insert(0, ("number", _numbers(texts)))
+    for kind, values in readers:
+        strange = [text for text, value in zip(texts, values, strict=True) if np.isnan(value)]
+        if 0 < len(strange) * _AMONG <= len(texts):
+            return kind, strange
+    return None
 
 
 class Cells:

@@ -168,9 +168,14 @@ def _curve(console: Console, values: Sequence[float]) -> None:
 def _find_rates(console: Console, stages: Stages) -> dict[str, float]:
     rates: dict[str, float] = {}
     for name, keys, now, test in find_rates(stages):
-        rates |= dict.fromkeys(keys, test.suggestion)
         console.say(f"\nloss of {name} over rates from {test.rates[0]:.0e} to {test.rates[-1]:.0e}")
         _curve(console, test.losses)
+        if test.suggestion is None:
+            console.say(
+                f"  no suggestion: the loss of {len(test.losses)} steps did not fall clearly; the config has {now:.1e}"
+            )
+            continue
+        rates |= dict.fromkeys(keys, test.suggestion)
         settings = " ".join(f"{key}={test.suggestion:.1e}" for key in keys)
         console.say(
             f"  suggested: {settings}, a tenth of the rate with the smallest loss; the config has {now:.1e}"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..datasets.roles import Label, Roles
 from ..datasets.survey import PictureSurvey, Survey
-from .table_draft import batch_for, codes, head_epochs, masked_epochs, steps_for, unreadable
+from .table_draft import batch_for, codes, head_epochs, joining, masked_epochs, steps_for, unreadable
 
 PresetName = Literal["quick", "good", "best"]
 SIZES = (32, 48, 64, 96, 128)
@@ -82,6 +82,11 @@ class Draft:
         if self.pictures is None:
             self.codes = codes(found.frame, roles.features)
             self.no_network = unreadable(found.frame, roles.features, self.codes)
+        why = "rows without labels serve the pretraining of a network of the table columns, and none is proposed"
+        self.extra, self.unused = dict[str, int](), {**found.unused, **dict.fromkeys(found.extra, why)}
+        if self.no_network is None:
+            self.extra, lacking = joining(found.extra, roles.features)
+            self.unused = {**found.unused, **lacking}
 
     def text(self) -> str:
         """The whole config."""
@@ -133,7 +138,10 @@ class Draft:
         lines.append(f"  train: {_values(found.train)}")
         if found.test:
             lines.append(f"  test: {_values(found.test)}")
-        lines += _indent(self._unused(found.unused))
+        lines += _indent(self._unused(self.unused))
+        if self.extra:
+            why = f"{sum(self.extra.values()):,} rows without labels join the pretraining"
+            lines += [*_indent(self._say("unlabelled rows", why)), f"  unlabelled: {_values([*self.extra])}"]
         if self.pictures is not None and self.pictures.spare is not None:
             lines.append(
                 f"  unlabelled: {_values([self.pictures.spare])}    # pictures of no row, for pretraining"
@@ -231,7 +239,7 @@ class Draft:
         ]
 
     def _masked(self) -> list[str]:
-        count = len(self.found.frame) + len(self.found.test_frame)
+        count = len(self.found.frame) + len(self.found.test_frame) + sum(self.extra.values())
         epochs = masked_epochs(count, self.amount.pretext_epochs / PRESETS["good"].pretext_epochs)
         why = f"cells are hidden and guessed from the others; {count:,} rows, the fewer the more epochs"
         return [

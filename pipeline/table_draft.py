@@ -1,12 +1,13 @@
 """What `init` asks of a network of tables: steps, epochs, and whether there is anything to learn from."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..datasets.findings import name_some
 from ..datasets.table_schema import TableSchema
 
 WIDE = 500  # number columns from which directions replace single columns
@@ -48,6 +49,25 @@ def unreadable(frame: pd.DataFrame, columns: Sequence[str], kinds: Sequence[str]
     except ValueError as error:
         return str(error)
     return None
+
+
+def joining(
+    extra: Mapping[str, pd.DataFrame], columns: Sequence[str]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Which tables of rows without labels a pretraining can read.
+
+    Args:
+        extra: file -> its rows.
+        columns: those that the network reads.
+
+    Returns:
+        File -> how many rows it has, and file -> why it is left out.
+    """
+    lacking = {name: [column for column in columns if column not in rows] for name, rows in extra.items()}
+    return (
+        {name: len(rows) for name, rows in extra.items() if not lacking[name]},
+        {name: f"lacks {name_some(absent)}" for name, absent in lacking.items() if absent},
+    )
 
 
 def steps_for(

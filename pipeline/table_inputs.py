@@ -14,6 +14,7 @@ from ..configs.schema import Backbone
 from ..configs.steps import Step
 from ..datasets.files import digest
 from ..datasets.findings import name_some
+from ..datasets.table_cells import spoiled
 from ..datasets.table_rows import TableRows
 from ..datasets.table_schema import TableSchema
 from ..datasets.tables import Table, read_table
@@ -116,6 +117,37 @@ class TableInputs:
                 seed=self.seed,
             )
         return self._schemas[name]
+
+    def notes(self, name: str, backbone: Backbone, ids: np.ndarray) -> list[str]:
+        """What is left out of a backbone's columns, and which of them hold text for the sake of a few cells.
+
+        Args:
+            name: of the backbone in the config.
+            backbone: the config's section.
+            ids: the rows that teach the schema.
+
+        Returns:
+            A sentence each.
+        """
+        dropped = self.schema(backbone, ids).dropped
+        by_reason: dict[str, list[str]] = {}
+        for column, reason in dropped.items():
+            by_reason.setdefault(reason, []).append(column)
+        found = []
+        if by_reason:
+            parts = [f"{name_some(each)} ({reason})" for reason, each in by_reason.items()]
+            found.append(f"backbones.{name} leaves out {'; '.join(parts)}")
+        asked = {*self.read_by(backbone)} - {*self.kinds, *self.excluded}
+        texts = self.frame.select_dtypes(exclude=["number", "bool"])
+        rows = texts.loc[ids, [column for column in texts.columns if column in asked]]
+        for column in rows.columns:
+            if (near := spoiled(rows[column])) is not None:
+                kind, strange = near
+                found.append(
+                    f"warning: {column!r} is read as text for the sake of {name_some(strange)}, while its other values "
+                    f"are {kind}s; leave such cells empty, or write data.kinds: {{{column}: category}}"
+                )
+        return found
 
     def inputs(self, backbone: Backbone, ids: np.ndarray, checkpoint: Path | None = None) -> TableRows:
         """All rows as a backbone reads them.

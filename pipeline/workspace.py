@@ -171,11 +171,15 @@ class Workspace:
             [dataclasses.replace(each, frame=each.frame[columns], lists={}).digest for each in tables]
         )
 
-    @property
+    @cached_property
     def notes(self) -> list[str]:
-        """What the codings of the targets found, and what of the table frozen tasks do not read, a sentence each."""
+        """What the codings of the targets found, and what of the table networks or frozen tasks do not read."""
         notes = [note for target in self.targets.values() for note in target.notes]
-        return notes + (self.table.notes if any(task.table for task in self.config.tasks.values()) else [])
+        for name in dict.fromkeys(name for names in backbones_of(self.config).values() for name in names):
+            if (section := self.config.backbones[name]).of_tables:
+                notes += self.lines.notes(name, section, self.rows_to_read(name, None))
+        notes += self.table.notes if any(task.table for task in self.config.tasks.values()) else []
+        return list(dict.fromkeys(notes))
 
     @cached_property
     def contents(self) -> dict[str, str]:

@@ -95,7 +95,9 @@ class TableColumns:
         """What was left out, a sentence each."""
         if not self.dropped:
             return []
-        return [f"{len(self.dropped)} table columns are constant and left out: {name_some(self.dropped)}."]
+        columns = "1 table column" if len(self.dropped) == 1 else f"{len(self.dropped)} table columns"
+        why = "one value only, or another text in every row"
+        return [f"{columns} left out of level 2 and frozen members ({why}): {name_some(self.dropped)}."]
 
     def features(self, plan: FoldPlan, models: Sequence[int]) -> Features:
         """The columns as a task's features.

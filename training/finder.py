@@ -10,7 +10,9 @@ from .randomness import generator, reseed_global
 
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
-DIVERGED = 4.0  # times the smallest loss so far
+DIVERGED = 3.0
+"""Rise above the smallest loss so far, in units of that loss or of 1, the larger: losses here are about 1 by chance,
+and those of joint embeddings begin near 0 and fall below it."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,13 @@ class RangeTest:
     losses: tuple[float, ...]
 
     @property
-    def suggestion(self) -> float:
-        """A tenth of the rate at which the loss was smallest: still falling, and not yet near divergence."""
-        return self.rates[self.losses.index(min(self.losses))] / 10
+    def suggestion(self) -> float | None:
+        """A tenth of the rate at which the loss was smallest: still falling, and not yet near divergence.
+
+        None where that lies below all rates that were tried: the loss was smallest before it could fall.
+        """
+        rate = self.rates[self.losses.index(min(self.losses))] / 10
+        return rate if rate >= LOWEST else None
 
 
 def range_test(training: Training, source: Source, steps: int = 100) -> RangeTest:
@@ -41,7 +47,7 @@ def range_test(training: Training, source: Source, steps: int = 100) -> RangeTes
     Args:
         training: not yet begun.
         source: the rows; steps beyond an epoch begin another one.
-        steps: how many updates, at most; it ends earlier once the loss is four times its smallest.
+        steps: how many updates, at most; it ends earlier once the loss has risen by `DIVERGED`.
 
     Raises:
         ValueError: fewer than 10 steps.
@@ -79,6 +85,7 @@ def range_test(training: Training, source: Source, steps: int = 100) -> RangeTes
         average = SMOOTHING * average + (1 - SMOOTHING) * value
         rates.append(rate)
         losses.append(average / (1 - SMOOTHING ** (step + 1)))
-        if losses[-1] > DIVERGED * min(losses) and step > 10:
+        smallest = min(losses)
+        if losses[-1] - smallest > DIVERGED * max(1.0, abs(smallest)) and step > 10:
             break
     return RangeTest(tuple(rates), tuple(losses))

@@ -185,3 +185,27 @@ def test_a_table_that_cannot_be_read_is_told_with_the_way_out(tmp_path: Path, co
     (tmp_path / "train.csv").write_bytes(content)
     with pytest.raises(ValueError, match=told):
         survey(tmp_path)
+
+
+def test_tables_of_rows_without_labels_are_kept_apart_unless_they_cannot_stand_beside_the_others(
+    tmp_path: Path,
+):
+    tables(tmp_path, heat=[*range(20)])
+    rows = {
+        "unlabeled_x.csv": {"id": ["u0", "u1"], "heat": [1, 2]},
+        "unlabelled_again.csv": {"id": ["u1"], "heat": [2]},
+        "unlabelled_known.csv": {"id": [TESTS[0]], "heat": [2]},
+        "unlabelled_names.csv": {"name": ["u7"]},
+        "unlabelled_twice.csv": {"id": ["u8", "u8"]},
+    }
+    for name, columns in rows.items():
+        pd.DataFrame(columns).to_csv(tmp_path / name, index=False)
+    found = survey(tmp_path)
+    assert list(found.extra) == ["unlabeled_x.csv"] and len(found.extra["unlabeled_x.csv"]) == 2
+    assert found.unused == {
+        "unlabelled_again.csv": "has ids that stand in another table too",
+        "unlabelled_known.csv": "has ids that stand in another table too",
+        "unlabelled_names.csv": "has no column id",
+        "unlabelled_twice.csv": "has several rows an id",
+    }
+    assert (found.train, found.test) == (["train.csv"], ["test.csv"])

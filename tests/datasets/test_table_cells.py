@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from jigstack.datasets import table_cells
-from jigstack.datasets.table_cells import Cells, ColumnsError, Kind, Source, kind_of, texts_of
+from jigstack.datasets.table_cells import Cells, ColumnsError, Kind, Source, kind_of, spoiled, texts_of
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,31 @@ from jigstack.datasets.table_cells import Cells, ColumnsError, Kind, Source, kin
 )
 def test_a_column_tells_its_kind(values: Any, kind: Kind | None):
     assert kind_of(pd.Series(values)) == kind
+
+
+def numerals(count: int) -> list[str]:
+    return [f"{place}.5" for place in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("values", "near"),
+    [
+        ([*numerals(9), "oops"], ("number", ["oops"])),
+        ([*numerals(18), "oops", None, "alas", "oops"], ("number", ["oops", "alas"])),
+        ([*numerals(8), "oops"], None),  # fewer than nine tenths
+        (numerals(10), None),  # nothing keeps them from being numbers
+        ([*numerals(9), "007", "oops"], None),  # codes
+        ([*(f"1911-05-{day}" for day in range(10, 20)), "in May"], ("date", ["in May"])),
+        (["red", "blue"], None),
+        (list(range(20)), None),
+    ],
+)
+def test_a_column_tells_which_few_texts_spoil_it(values: list[Any], near: tuple[Kind, list[str]] | None):
+    assert spoiled(pd.Series(values)) == near
+
+
+def test_a_pandas_category_is_what_its_owner_made_of_it():
+    assert spoiled(pd.Series([*numerals(9), "oops"], dtype="category")) is None
 
 
 def test_texts_are_stripped_and_whole_floats_are_whole_numbers():

@@ -297,4 +297,4 @@ def test_columns_that_are_left_out_of_the_table_are_named(make_frozen: MakeFroze
         frame = pd.read_csv(furnished / f"{name}.csv", dtype={"id": str})
         frame.assign(planet="Earth").to_csv(furnished / f"{name}.csv", index=False)
     jigstack.check(make_frozen())
-    assert "1 table columns are constant and left out: 'planet'" in capsys.readouterr().out
+    assert "1 table column left out of level 2 and frozen members (one value only" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """From a folder that nobody has described to a config that runs."""
 
+import shutil
 from pathlib import Path
 
 import jigstack
@@ -59,6 +60,38 @@ def test_tables_alone_become_a_config_of_columns(tmp_path: Path):
     short = ["pretext.mask.epochs=1", "tasks.y.epochs=1", "tasks.scratch.epochs=1"]
     result = jigstack.run(path, ["threads=1", "folds.n=3", *short], quiet=True)
     assert result.ladders["y"].rungs[-1].nested > 0.9
+
+
+def test_rows_without_labels_join_the_pretraining_of_a_table_and_not_that_of_pictures(
+    museum: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"id": range(120), "age": rng.normal(size=120), "size": rng.normal(size=120)})
+    data = tmp_path / "data"
+    data.mkdir()
+    frame[:60].assign(y=frame["age"]).to_csv(data / "train.csv", index=False)
+    frame[60:90].to_csv(data / "test.csv", index=False)
+    frame[90:].to_csv(data / "unlabeled.csv", index=False)
+    frame[90:].assign(id=range(200, 230)).drop(columns="size").to_csv(
+        data / "unlabelled_part.csv", index=False
+    )
+    path = jigstack.init(data)
+    said = capsys.readouterr().out
+    assert "30 rows without labels join the pretraining" in said
+    assert "unlabelled_part.csv is not used\n    lacks 'size'" in said
+    config = load_config(path)
+    assert config.data.unlabelled == ["unlabeled.csv"]
+    result = jigstack.run(path, ["threads=1"], smoke=True, quiet=True)
+    seen = set(pd.read_parquet(result.path / "pretext" / "mask" / "seen.parquet")["id"])
+    assert len(seen & set(map(str, range(90, 120)))) > 20
+
+    pictures = tmp_path / "pictures"
+    shutil.copytree(museum, pictures)
+    frame[90:].assign(id=[f"u{place}" for place in range(30)]).to_csv(
+        pictures / "unlabelled.csv", index=False
+    )
+    assert load_config(jigstack.init(pictures)).data.unlabelled == ["photos/*.png"]
+    assert "unlabelled.csv is not used" in capsys.readouterr().out
 
 
 def test_odd_names_survive_as_yaml(tmp_path: Path):

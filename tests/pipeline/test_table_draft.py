@@ -2,7 +2,15 @@
 
 import numpy as np
 import pandas as pd
-from jigstack.pipeline.table_draft import batch_for, codes, head_epochs, masked_epochs, steps_for, unreadable
+from jigstack.pipeline.table_draft import (
+    batch_for,
+    codes,
+    head_epochs,
+    joining,
+    masked_epochs,
+    steps_for,
+    unreadable,
+)
 
 
 def test_only_whole_numbers_of_few_values_with_a_name_of_codes_are_codes():
@@ -41,3 +49,12 @@ def test_columns_of_which_none_can_be_learned_from_are_told():
     ids = pd.DataFrame({"name": [f"n{row}" for row in range(50)], "age": range(0, 500, 10)})
     assert "is an id" in str(unreadable(ids, ["name"], []))
     assert unreadable(ids, ["name", "age"], []) is None
+
+
+def test_rows_without_labels_join_where_they_have_all_that_the_network_reads():
+    rows = pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [5, 6]})
+    assert joining({"x.csv": rows, "y.csv": rows[["a"]]}, ["a", "b"]) == (
+        {"x.csv": 2},
+        {"y.csv": "lacks 'b'"},
+    )
+    assert joining({}, ["a"]) == ({}, {})

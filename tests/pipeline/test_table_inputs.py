@@ -205,3 +205,32 @@ def test_unlabelled_tables_are_read_and_an_id_of_another_table_is_refused(tmp_pa
         read_unlabelled(tmp_path, ["a.csv", "b.csv"], "id", {"r5"})
     with pytest.raises(UserError, match=r"received 4 in a.csv"):
         read_unlabelled(tmp_path, ["a.csv", "a.csv"], "id", set())
+
+
+def spoiled_table() -> Table:
+    """25 rows: `heat` with one word, `serial` that counts up, `same` and `gone` that tell nothing."""
+    frame = table(0, 25).frame
+    heat = [*map(str, frame["load"][:24]), "oops"]
+    return Table(frame.assign(heat=heat, serial=range(25), same=1.5, gone=np.nan, city="Rome"), "id")
+
+
+def test_notes_name_what_is_left_out_by_its_reason_and_texts_that_should_be_numbers():
+    columns, ids = ["heat", "load", "site", "serial", "same", "gone", "city"], spoiled_table().ids
+    dropped, spoiled = inputs_of(spoiled_table(), columns=columns).notes("rows", network(), ids)
+    assert dropped == (
+        "backbones.rows leaves out 'heat' (is an id: every row has another text); 'gone' (has no value); 'city', "
+        "'same' (has one value only); 'serial' (is an id: whole numbers that count up, another in every row)"
+    )
+    assert spoiled.startswith(
+        "warning: 'heat' is read as text for the sake of 'oops', while its other values"
+    )
+    assert spoiled.endswith("write data.kinds: {heat: category}")
+
+
+def test_notes_say_nothing_of_rows_that_teach_nothing_of_columns_not_read_and_of_kinds_that_are_known():
+    rows = spoiled_table()
+    known = inputs_of(rows, columns=["heat", "load"], kinds={"heat": "category"})
+    assert known.notes("rows", network(), rows.ids) == []
+    lines = inputs_of(rows, columns=["heat", "load", "serial"])
+    assert lines.notes("rows", network(columns=["load"]), rows.ids) == []
+    assert lines.notes("rows", network(columns=["heat", "load"]), rows.ids[:24]) == []

@@ -1,5 +1,6 @@
 """What a run reads: rows of several images and of one, tables without pictures, columns as features, a short trial."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -255,6 +256,30 @@ def test_check_looks_at_tables_without_pictures(clinic: Path, capsys: pytest.Cap
     report = jigstack.check(config(clinic))
     assert not report.data.failed and "images" not in report.data.counts
     assert "no errors" in capsys.readouterr().out
+
+
+def test_a_run_its_report_and_check_name_what_a_network_of_the_table_leaves_out(
+    clinic: Path, capsys: pytest.CaptureFixture
+):
+    rows = pd.read_csv(clinic / "train.csv", dtype={"age": str}).assign(country="Japan")
+    rows.loc[3, "age"] = "about fifty"
+    rows.to_csv(clinic / "train.csv", index=False)
+    pd.read_csv(clinic / "test.csv").assign(country="Japan").to_csv(clinic / "test.csv", index=False)
+    network = {
+        **config(clinic, columns=["age", "noise", "ward", "country"]),
+        "backbones": {"rows": {"kind": "mlp", "options": {"width": 8, "depth": 1}}},
+        "tasks": {"cost": {"kind": "regression", "columns": ["cost"], "epochs": 1, "batch": 32}},
+        "stack": {},
+    }
+    left_out = "backbones.rows leaves out 'ward' (is the group of the folds); 'country' (has one value only)"
+    warning = (
+        "warning: 'age' is read as text for the sake of 'about fifty', while its other values are numbers"
+    )
+    jigstack.check(network)
+    for printed in (capsys.readouterr().out, jigstack.run(network).path and capsys.readouterr().out):
+        assert left_out in printed and warning in printed
+    report = html.unescape((clinic / "runs" / "clinic" / "report.html").read_text())
+    assert left_out in report and warning in report
 
 
 def test_columns_are_named_or_matched_by_patterns(clinic: Path):

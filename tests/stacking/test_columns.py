@@ -74,12 +74,16 @@ def test_two_classes_share_one_column_unless_some_are_missing():
     assert list(TableColumns.encode(train, train, ["side"]).names.values()) == ["side = left", "side = right"]
 
 
-def test_constant_columns_are_left_out_and_named():
+def test_columns_that_tell_nothing_are_left_out_and_named():
     train = table()
     train["empty"] = np.nan
-    found = TableColumns.encode(train, train, ["age", "planet", "empty"])
-    assert found.dropped == ("planet", "empty")
-    assert found.notes == ["2 table columns are constant and left out: 'planet', 'empty'."]
+    train["remark"] = [f"row {place}" for place in range(len(train))]
+    found = TableColumns.encode(train, train.iloc[:0], ["age", "planet", "empty", "remark"])
+    assert found.dropped == ("planet", "empty", "remark")
+    assert found.notes == [
+        "3 table columns left out of level 2 and frozen members (one value only, or another text in every row): "
+        "'planet', 'empty', 'remark'."
+    ]
     assert list(found.names.values()) == ["age"]
 
 
@@ -160,7 +164,7 @@ def test_a_table_beside_heads_helps_them_and_has_a_rung_of_its_own(world, tmp_pa
     ladder = made.stack(tmp_path, [made.task("era")], table=table)
     assert [rung.name for rung in ladder.rungs] == ["constant", "era", "table~ridge", "ridge"]
     assert ladder.rungs[-1].nested < 0.9 * without.rungs[-1].nested
-    assert "1 table columns are constant" in ladder.notes[0]
+    assert "1 table column left out of level 2" in ladder.notes[0]
     assert made.stack(tmp_path, [made.task("era")], table=table, submit="table~ridge").chosen == "table~ridge"
 
 

@@ -50,7 +50,7 @@ def test_the_rates_rise_and_the_suggestion_lies_below_the_best_of_them():
     assert list(found.rates) == sorted(found.rates)
     assert found.losses[0] > 5 and min(found.losses) < found.losses[0] / 2
     best = found.rates[found.losses.index(min(found.losses))]
-    assert found.suggestion == pytest.approx(best / 10)
+    assert found.suggestion is not None and found.suggestion == pytest.approx(best / 10)
     assert 1e-3 < found.suggestion < 0.2
 
 
@@ -69,6 +69,34 @@ def test_it_ends_when_the_loss_rises():
         Training(method, groups, FitOptions(1, 4, Schedule(1e-3)), CPU, 0, ("test",)), Ones(), 120
     )
     assert len(found.rates) < 120
+
+
+def test_a_loss_that_begins_near_0_and_falls_below_it_is_followed_to_its_end():
+    class Below(Bowl):
+        """As SimSiam's loss: from near 0 towards -1."""
+
+        def loss(self, outputs: Tensor, views: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"loss": -torch.exp(-outputs.square().mean() / 3)}
+
+    method = Below()
+    groups = parameter_groups({}, method.parameters(), weight_decay=0.0)
+    found = range_test(
+        Training(method, groups, FitOptions(1, 4, Schedule(1e-3)), CPU, 0, ("test",)), Ones(), 120
+    )
+    assert len(found.rates) == 120
+    assert found.losses[0] > -0.1 and min(found.losses) < -0.5
+    assert found.suggestion is not None and found.suggestion > 1e-3
+
+
+def test_a_loss_that_never_falls_suggests_nothing():
+    class Flat(Bowl):
+        def loss(self, outputs: Tensor, views: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"loss": 1.0 + outputs.sum() * 0}
+
+    method = Flat()
+    groups = parameter_groups({}, method.parameters(), weight_decay=0.0)
+    training = Training(method, groups, FitOptions(1, 4, Schedule(1e-3)), CPU, 0, ("test",))
+    assert range_test(training, Ones(), 20).suggestion is None
 
 
 def test_too_few_steps_are_refused():
