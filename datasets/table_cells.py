@@ -22,6 +22,18 @@ _AMONG = 10  # different texts of which one may be a slip
 _DATE = re.compile(r"\d{4}[-/]\d{2}(?:[-/]\d{2}(?:[T ]\d{2}(?::\d{2}(?::\d{2}(?:\.\d+)?)?)?)?)?")
 _ZONE = re.compile(r"(?<=:\d\d)(\.\d+)?(?:Z|[+-]\d{2}(?::?\d{2})?)$")
 _PADDED = re.compile(r"[+-]?0\d")  # 007 names something, and counts nothing
+_FOREIGN = (  # how each value looks, what one at least holds, and what to say
+    (
+        re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+)(?:,\d+)?"),
+        ",",
+        "numbers with a decimal comma; write 0.125 for 0,125",
+    ),
+    (
+        re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{4}(?: .*)?"),
+        "",
+        "dates whose year comes last; write 2020-05-13 for 13.05.2020",
+    ),
+)
 _TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
 
@@ -130,6 +142,24 @@ def spoiled(column: pd.Series) -> tuple[Kind, list[str]] | None:
         strange = [text for text, value in zip(texts, values, strict=True) if np.isnan(value)]
         if 0 < len(strange) * _AMONG <= len(texts):
             return kind, strange
+    return None
+
+
+def foreign(column: pd.Series) -> str | None:
+    """What the values of a column of text look like that is no number and no date only for the way it is written.
+
+    Args:
+        column: N values.
+
+    Returns:
+        What they look like and how it has to be written; None for every other column, and for a pandas category.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype) or kind_of(column) != "category":
+        return None
+    texts = texts_of(column)[1]
+    for form, mark, said in _FOREIGN:
+        if all(map(form.fullmatch, texts)) and any(mark in text for text in texts):
+            return said
     return None
 
 

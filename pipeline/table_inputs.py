@@ -14,7 +14,7 @@ from ..configs.schema import Backbone
 from ..configs.steps import Step
 from ..datasets.files import digest
 from ..datasets.findings import name_some
-from ..datasets.table_cells import spoiled
+from ..datasets.table_cells import foreign, spoiled
 from ..datasets.table_rows import TableRows
 from ..datasets.table_schema import TableSchema
 from ..datasets.tables import Table, read_table
@@ -141,7 +141,12 @@ class TableInputs:
         texts = self.frame.select_dtypes(exclude=["number", "bool"])
         rows = texts.loc[ids, [column for column in texts.columns if column in asked]]
         for column in rows.columns:
-            if (near := spoiled(rows[column])) is not None:
+            if (written := foreign(rows[column])) is not None:
+                found.append(
+                    f"warning: {column!r} is read as text, but looks like {written}, or data.kinds: "
+                    f"{{{column}: category}} if it is text"
+                )
+            elif (near := spoiled(rows[column])) is not None:
                 kind, strange = near
                 found.append(
                     f"warning: {column!r} is read as text for the sake of {name_some(strange)}, while its other values "

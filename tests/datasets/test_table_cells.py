@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from jigstack.datasets import table_cells
-from jigstack.datasets.table_cells import Cells, ColumnsError, Kind, Source, kind_of, spoiled, texts_of
+from jigstack.datasets.table_cells import (
+    Cells,
+    ColumnsError,
+    Kind,
+    Source,
+    foreign,
+    kind_of,
+    spoiled,
+    texts_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +66,29 @@ def test_a_column_tells_which_few_texts_spoil_it(values: list[Any], near: tuple[
     assert spoiled(pd.Series(values)) == near
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["0,125", "-3,5", "7", None], "decimal comma"),
+        (["1.250.000,50", "12,0"], "decimal comma"),
+        (["13.05.2020", "1.6.1999"], "year comes last"),
+        (["5/13/2020", "6/1/1999 12:30"], "year comes last"),
+        (["0.125", "3.5"], None),
+        (["2020-05-13", "1999-06-01"], None),
+        (["0,125", "red"], None),
+        (["1,2,3", "4,5,6"], None),
+        (["007", "012"], None),
+        ([None, None], None),
+    ],
+)
+def test_numbers_and_dates_of_other_customs_are_known(values: list[Any], said: str | None):
+    found = foreign(pd.Series(values, dtype=object))
+    assert found is None if said is None else found is not None and said in found
+
+
 def test_a_pandas_category_is_what_its_owner_made_of_it():
     assert spoiled(pd.Series([*numerals(9), "oops"], dtype="category")) is None
+    assert foreign(pd.Series(["0,1", "0,2"], dtype="category")) is None
 
 
 def test_texts_are_stripped_and_whole_floats_are_whole_numbers():

@@ -227,6 +227,16 @@ def test_notes_name_what_is_left_out_by_its_reason_and_texts_that_should_be_numb
     assert spoiled.endswith("write data.kinds: {heat: category}")
 
 
+def test_notes_name_numbers_of_another_custom():
+    rows = Table(spoiled_table().frame.assign(heat=[f"0,{number}" for number in range(100, 125)]), "id")
+    _, note = inputs_of(rows, columns=["heat", "load"]).notes(
+        "rows", network(columns=["heat", "load"]), rows.ids
+    )
+    assert note.startswith(
+        "warning: 'heat' is read as text, but looks like numbers with a decimal comma; write 0.125"
+    )
+
+
 def test_notes_say_nothing_of_rows_that_teach_nothing_of_columns_not_read_and_of_kinds_that_are_known():
     rows = spoiled_table()
     known = inputs_of(rows, columns=["heat", "load"], kinds={"heat": "category"})

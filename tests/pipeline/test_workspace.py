@@ -338,8 +338,10 @@ def test_nothing_to_do_is_told(clinic: Path):
         jigstack.run(config(clinic) | {"stack": {}}, quiet=True)
 
 
-def test_table_columns_join_the_heads_of_pictures_and_no_training_is_done_again(make_config, museum: Path):
-    root = museum
+def test_table_columns_join_the_heads_of_pictures_and_no_training_is_done_again(
+    make_config, museum: Path, tmp_path: Path
+):
+    root = shutil.copytree(museum, tmp_path / "museum")  # others look at all files of the museum
     train = pd.read_csv(root / "train.csv", dtype={"id": str})
     test = pd.read_csv(root / "test.csv", dtype={"id": str})
     rng = np.random.default_rng(0)
@@ -348,7 +350,7 @@ def test_table_columns_join_the_heads_of_pictures_and_no_training_is_done_again(
     )
     test.assign(hint=1.5).to_csv(root / "test_hint.csv", index=False)
     plain = make_config()
-    plain["data"] |= {"train": ["train_hint.csv"], "test": ["test_hint.csv"]}
+    plain["data"] |= {"root": str(root), "train": ["train_hint.csv"], "test": ["test_hint.csv"]}
     first = jigstack.run(plain, quiet=True)
     joined = plain | {"stack": {"target": {"target": "target", "table": True}}}
     second = jigstack.run(joined, quiet=True)
