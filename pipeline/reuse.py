@@ -24,8 +24,8 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
         A line that says what is reused.
 
     Raises:
-        UserError: another architecture or number of channels, columns that the backbone must not read, or a one-sided
-            scope that was not asked for by name.
+        UserError: another architecture or number of channels, columns that the backbone must not read, rows seen that
+            are not known, or a one-sided scope that was not asked for by name.
     """
     card = read_json(folder / "backbone.json")
     wanted = workspace.config.backbones[options.backbone]
@@ -36,6 +36,12 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
     if theirs != mine:
         raise UserError(
             f"pretext.{options.name}.reuse: expected a checkpoint of {mine}, received {theirs} in {folder}"
+        )
+    if not (folder / "seen.parquet").is_file():
+        raise UserError(
+            f"pretext.{options.name}.reuse: expected a checkpoint that tells which rows it saw, received one "
+            f"in {folder} without seen.parquet; copy the file too, or name the folder under a task's init, "
+            "where a note says so"
         )
     _check_columns(workspace, f"pretext.{options.name}.reuse", options.backbone, folder)
     return check_seen(
