@@ -5,6 +5,7 @@ from .checkpoint import from_card, load_backbone, load_weights, read_card, read_
 from .finite import not_finite, refuse_not_finite
 from .folding import batch_norms, fold_batch_norm
 from .joined import JoinedBackbone
+from .peer_checkpoint import convert_peer
 from .timm_backbone import TimmBackbone
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "TimmBackbone",
     "batch_norms",
     "build_backbone",
+    "convert_peer",
     "fold_batch_norm",
     "from_card",
     "load_backbone",

@@ -30,7 +30,7 @@ def save_backbone(
     backbone: Any,
     folder: str | PathLike[str],
     card: Mapping[str, Any],
-    seen_ids: Iterable[str],
+    seen_ids: Iterable[str] | None,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write `backbone.safetensors`, `seen.parquet` and, last, `backbone.json`: with the card it is complete.
@@ -39,7 +39,8 @@ def save_backbone(
         backbone: the network.
         folder: where to write; made if missing.
         card: what the stage adds to the network's own card (pretext, scope, ...).
-        seen_ids: the ids of the rows that the weights were trained on.
+        seen_ids: the ids of the rows that the weights were trained on; None: not known, so that there is no file of
+            them.
         weights: state of the inner timm model to write instead of the network's own, such as an average.
 
     Raises:
@@ -54,9 +55,12 @@ def save_backbone(
     tensors = {key: value.detach().contiguous().cpu() for key, value in state.items()}
     with atomic(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
-    with atomic(folder / SEEN) as temporary:
-        seen = pd.DataFrame({"id": pd.Series(sorted({str(i) for i in seen_ids}), dtype=object)})
-        seen.to_parquet(temporary, index=False, compression="zstd")
+    if seen_ids is None:
+        (folder / SEEN).unlink(missing_ok=True)
+    else:
+        with atomic(folder / SEEN) as temporary:
+            seen = pd.DataFrame({"id": pd.Series(sorted({str(i) for i in seen_ids}), dtype=object)})
+            seen.to_parquet(temporary, index=False, compression="zstd")
     write_json(folder / CARD, {**own, **card})
 
 

@@ -371,6 +371,23 @@ def _submit(config: Config) -> Iterator[Problem]:
             )
 
 
+def _importance(config: Config) -> Iterator[Problem]:
+    if "permutation" not in config.transfer.importance:
+        return
+    readers = backbones_of(config)
+    for name, task in config.tasks.items():
+        if name not in readers or (
+            not task.frozen and not task.joined and config.backbones[readers[name][0]].of_tables
+        ):
+            return
+    index = config.transfer.importance.index("permutation")
+    yield Problem(
+        ("transfer", "importance", index),
+        "attention alone, as no task trains a network of one table",
+        "permutation",
+    )
+
+
 def _matches(path: KeyPath, pattern: str) -> bool:
     """Whether replacing `path` changes a key of the pattern; `*` stands for any one part."""
     parts = pattern.split(".")
@@ -405,6 +422,7 @@ _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ..
     (_augment, ("tasks.*.size",)),
     (_task_init, ("pretext.*.name",)),
     (_task_folds, ("folds.scheme", "folds.n")),
+    (_importance, ("backbones", "pretext.*.name", "pretext.*.backbone", "tasks")),
     (_members, ("tasks.*.folds",)),
     (_submit, ("stack.*.models", "stack.*.members")),
 )

@@ -258,6 +258,10 @@ class Transfer(Section):
     """Networks to average in each fold."""
     final: Literal["folds", "refit", "both"] = "folds"
     """Test rows come from the fold models, one network on all labelled rows (never scored), or both."""
+    importance: list[Literal["attention", "permutation"]] = ["attention"]
+    """How much each column counts in networks of tables, on rows that a fold's network did not learn from: the
+    `attention` of TabNets, which costs next to nothing, and by how much a head is worse when a column is shuffled
+    (`permutation`; of any network of one table, for each column a prediction of up to 1,000 rows a fold)."""
 
 
 View = Literal["identity", "hflip", "vflip", "rot180", "rot90", "rot270", "transpose", "antitranspose"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pandas.util import hash_pandas_object
 
@@ -213,7 +214,9 @@ def _read_file(path: str | os.PathLike[str], id: str, text: tuple[str, ...] = ()
     separator = "\t" if ".tsv" in lower else ","
     try:
         if lower.endswith(_PARQUET):
-            frame = pq.read_table(path).to_pandas()
+            frame = pq.read_table(path, pre_buffer=False).to_pandas()
+            # Arrow keeps what it needed meanwhile: of 30,000 rows of 2,000 numbers, 0.22 GiB, another 0.5 GiB.
+            pa.default_memory_pool().release_unused()
             # pandas writes a named index as a column, or as a range in the metadata: a column it is.
             frame = frame.reset_index(drop=all(name is None for name in frame.index.names))
         else:

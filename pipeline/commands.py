@@ -19,6 +19,7 @@ from ..training.launch import InProcess, Launcher, Processes
 from .console import Console, duration
 from .estimate import estimate
 from .heads import judge_heads, say_heads
+from .importance import say_importance
 from .jobs import Context, Work, run_job, with_threads
 from .ladders import read_ladders, say_ladder, say_scores, write_run_submissions
 from .manifest import Stage
@@ -172,7 +173,7 @@ def _wanted(stages: Stages, until: str) -> Iterable[Stage]:
     parts = {
         "pretrain": [*stages.pretrain, *stages.probe],
         "finetune": stages.finetune,
-        "features": [*stages.predict, *stages.embed, *stages.frozen, *stages.features],
+        "features": [*stages.predict, *stages.importance, *stages.embed, *stages.frozen, *stages.features],
         "stack": stages.stack,
     }
     for group in GROUPS[: GROUPS.index(until) + 1]:
@@ -268,7 +269,7 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
         # What was submitted before no longer belongs to what will lie beside it.
         shutil.rmtree(directory.path / "submissions", ignore_errors=True)
         (directory.path / "submission.csv").unlink(missing_ok=True)
-    reads = {"pretrain", "probe", "finetune", "predict", "embed"}
+    reads = {"pretrain", "probe", "finetune", "predict", "importance", "embed"}
     if workspace.has_images and any(stage.job.stage in reads for stage in todo):
         store = workspace.store(lambda done, total: console.counting("decode images", done, total))
         unreadable = store.problems
@@ -310,6 +311,8 @@ def _compute(work: Work, directory: RunDirectory, todo: Sequence[Stage]) -> None
                 say_skills(work)
             if kind == "probe":
                 say_probes(work)
+            if kind == "importance":
+                say_importance(work)
 
 
 def _finish(work: Work, directory: RunDirectory, result: RunResult) -> RunResult:

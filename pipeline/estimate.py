@@ -19,9 +19,11 @@ from ..training.modality import seen
 from ..training.optimiser import parameter_groups
 from ..training.predicting import prepare
 from ..training.schedule import Schedule
+from ..transfer.importance import SHUFFLED
 from ..transfer.network import HeadNetwork
 from .embeddings import embeddings
 from .manifest import Stage
+from .networks import ATTENTION
 from .preflight import untrained
 from .stages import Stages, pretrain_ids
 from .workspace import Workspace
@@ -127,6 +129,15 @@ def estimate(stages: Stages, wanted: Iterable[Stage]) -> Estimate:
                 count = workspace.count_of(task.backbone, np.concatenate([workspace.test.ids, validated]))
                 views = len(workspace.views_of(task.backbone))
                 seconds[stage.name] = workspace.config.transfer.seeds * count * views / (3 * speeds[key][0])
+        elif stage.job.stage == "importance" and any(name != ATTENTION for name in stage.outputs):
+            network = next(each for each in stages.networks if each.name == name)
+            key = f"head {name}"
+            if key not in speeds:
+                speeds[key] = time_network(stages, name)
+            folds = [fold for fold in network.folds if f"fold {fold}" in stage.inputs]
+            rows = sum(min(SHUFFLED, len(workspace.plan.valid_ids(fold))) for fold in folds)
+            count = rows * len(_takes(stages, str(network.shared.backbone)))
+            seconds[stage.name] = workspace.config.transfer.seeds * count / (3 * speeds[key][0])
         elif stage.job.stage == "embed":
             if name not in speeds:
                 speeds[name] = time_embedding(stages, name)

@@ -5,13 +5,14 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..backbones import build_backbone, load_backbone, starting_from
 from ..configs.schema import Backbone, Pretext, Task
@@ -26,13 +27,21 @@ from ..training.fit import Record
 from ..training.randomness import reseed_global
 from ..transfer.embedding import Embeddings, JoinedEmbeddings, embed_rows
 from ..transfer.features import aggregate, write_feature_pickles
-from ..transfer.finetune import FoldWork, finetune_fold
+from ..transfer.finetune import REFIT, FoldWork, finetune_fold
+from ..transfer.importance import (
+    Columns,
+    across_folds,
+    fold_attention,
+    fold_permutation,
+    measure_of,
+    write_table,
+)
 from ..transfer.outofsample import merge, predict_fold
 from .checkpoints import checkpoint_of, is_trained, reused_folder
 from .console import Console
 from .embeddings import embeddings
-from .manifest import Job, Stage
-from .networks import networks
+from .manifest import Job, Stage, fold_folder
+from .networks import ATTENTION, networks, permutation_file
 from .reuse import check_reused
 from .run_directory import link
 from .stages import Stages, pretrain_ids
@@ -122,6 +131,7 @@ def execute(work: Work, stage: Stage) -> None:
         "probe": _probe,
         "finetune": _finetune,
         "predict": _predict,
+        "importance": _importance,
         "embed": _embed,
         "frozen": _frozen,
         "features": _features,
@@ -261,6 +271,39 @@ def _predict(work: Work, stage: Stage) -> None:
         job, work.folder(stage), work.workspace.test.ids, views, size, progress, say
     ).items():
         predictions.write(work.folder(stage) / f"{task}.parquet")
+
+
+def _importance(work: Work, stage: Stage) -> None:
+    """Tell how much each column counts in the networks of all folds, on the rows that each did not learn from."""
+    attention: dict[str, dict[str, Mapping[str, float]]] = {}
+    permutation: dict[str, dict[str, Mapping[str, float]]] = {}
+    for part in work.stages.finetune:
+        if part.job.name != stage.job.name or part.job.fold in (None, REFIT):
+            continue
+        fold = fold_folder(part.job.fold)
+        attended, shuffled = _of_fold(work, stage, part)
+        for found, values in ((attention, attended), (permutation, shuffled)):
+            for name, columns in values.items():
+                found.setdefault(name, {})[fold] = columns
+    if attention:
+        tables = [across_folds("backbone", name, folds) for name, folds in attention.items()]
+        write_table(pd.concat(tables), work.folder(stage) / ATTENTION)
+    for task, folds in permutation.items():
+        table = across_folds("measure", measure_of(work.workspace.targets[task]), folds)
+        write_table(table, work.folder(stage) / permutation_file(task))
+
+
+def _of_fold(work: Work, stage: Stage, part: Stage) -> tuple[Columns, Columns]:
+    """The attention and the shuffled columns of one fold; its rows are let go before the next fold's are read."""
+    job, folder = fold_work(work.workspace, work.run, part.job), work.folder(part)
+    backbones = list(job.shared.starts)
+
+    def progress(done: int, total: int) -> None:
+        work.console.counting(f"{stage.name} · {fold_folder(job.fold)} · columns", done, total)
+
+    attended = fold_attention(job, folder, backbones) if ATTENTION in stage.outputs else {}
+    asked = any(name != ATTENTION for name in stage.outputs)
+    return attended, fold_permutation(job, folder, progress) if asked else {}
 
 
 def _embed(work: Work, stage: Stage) -> None:

@@ -9,6 +9,8 @@ from ..datasets.files import digest
 # Options that belong to one head; a network shares all the others.
 HEAD_OPTIONS = {"kind", "columns", "options", "weight"}
 LONGEST_NAME = 120
+ATTENTION = "attention.csv"
+"""Of a network: the share of attention of each column."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,31 @@ def networks(config: Config) -> list[Network]:
         trunk = task.model_dump_json(exclude=HEAD_OPTIONS) if config.transfer.joint else name
         shared.setdefault(trunk, {})[name] = task
     return [Network(_name(list(tasks)), tasks) for tasks in shared.values()]
+
+
+def importance_files(config: Config, network: Network) -> list[str]:
+    """What is written of how much each column counts in a network: nothing of one that reads no table.
+
+    Args:
+        config: resolved.
+        network: one of its networks.
+
+    Returns:
+        `attention.csv` if a TabNet is in it, `permutation.<task>.csv` if it reads one table alone; as far as
+        `transfer.importance` asks for them.
+    """
+    sections = [config.backbones[name] for name in network.shared.starts]
+    names = []
+    if "attention" in config.transfer.importance and any(section.kind == "tabnet" for section in sections):
+        names.append(ATTENTION)
+    if "permutation" in config.transfer.importance and len(sections) == 1 and sections[0].of_tables:
+        names += map(permutation_file, network.tasks)
+    return names
+
+
+def permutation_file(task: str) -> str:
+    """The name of a head's table of shuffled columns."""
+    return f"permutation.{task}.csv"
 
 
 def _name(tasks: list[str]) -> str:

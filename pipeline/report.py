@@ -14,6 +14,8 @@ from ..datasets.files import atomic, read_json
 from ..stacking import Ladder, Rung
 from .console import duration
 from .heads import HeadFindings, named, recall_rows
+from .importance import bars as importance_bars
+from .importance import read_importance
 from .jobs import Work
 from .ladders import scope_notes
 from .skills import bars, read_skills
@@ -55,6 +57,9 @@ def write_report(work: Work, ladders: Sequence[Ladder], findings: HeadFindings) 
             for stage in [*work.stages.pretrain, *work.stages.finetune]
         ],
         skills=[(bars(skills), skills) for skills in read_skills(work.run, work.stages.pretrain)],
+        importances=[
+            (importance_bars(found), found) for found in read_importance(work.run, work.stages.importance)
+        ],
         config=(work.run / "config.yaml").read_text(encoding="utf-8"),
     )
     path = work.run / "report.html"

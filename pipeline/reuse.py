@@ -24,8 +24,8 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
         A line that says what is reused.
 
     Raises:
-        UserError: another architecture or number of channels, a table that is read otherwise than the config says, or
-            a one-sided scope that was not asked for by name.
+        UserError: another architecture or number of channels, a table that is read otherwise than the config says, rows
+            seen that are not known, or a one-sided scope that was not asked for by name.
     """
     card = read_json(folder / "backbone.json")
     wanted = workspace.config.backbones[options.backbone]
@@ -38,6 +38,12 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
             f"pretext.{options.name}.reuse: expected a checkpoint of {mine}, received {theirs} in {folder}"
         )
     key = f"pretext.{options.name}.reuse"
+    if not (folder / "seen.parquet").is_file():
+        raise UserError(
+            f"{key}: expected a checkpoint that tells which rows it saw, received one "
+            f"in {folder} without seen.parquet; copy the file too, or name the folder under a task's init, "
+            "where a note says so"
+        )
     own = _check_reading(workspace, key, options.backbone, folder)
     return check_seen(workspace, key, folder / "backbone.safetensors", options.scope) + own
 

@@ -17,7 +17,7 @@ from ..transfer.finetune import REFIT, weight_files
 from .checkpoints import checkpoint_file, file_digest, reused_folder
 from .embeddings import Embedding, embeddings, frozen_tasks
 from .manifest import Job, Stage, fold_folder
-from .networks import Network, folds_of, networks
+from .networks import Network, folds_of, importance_files, networks
 from .versions import code_of, kind_of_head
 from .workspace import Workspace
 
@@ -46,6 +46,7 @@ class Stages:
             self._finetune(network, fold) for network in self.networks for fold in self.folds(network.folds)
         ]
         self.predict = [self._predict(stage) for stage in self.finetune]
+        self.importance = [stage for network in self.networks for stage in self._importance(network)]
         frozen = frozen_tasks(self.config)
         self.embed = [
             stage for embedding in embeddings(self.config).values() for stage in self._embed(embedding)
@@ -76,6 +77,7 @@ class Stages:
             self.probe,
             self.finetune,
             self.predict,
+            self.importance,
             self.embed,
             self.frozen,
             self.features,
@@ -187,7 +189,6 @@ class Stages:
 
     def _finetune(self, network: Network, fold: int) -> Stage:
         workspace, task = self.workspace, network.shared
-        columns = sorted({column for each in network.tasks.values() for column in each.columns})
         ids = workspace.train.ids if fold == REFIT else workspace.plan.train_ids(fold)
         inputs: dict[str, Any] = {
             **code_of("finetune", *map(kind_of_head, network.tasks.values()), *map(self._kind, task.starts)),
@@ -207,7 +208,7 @@ class Stages:
             "plan": workspace.plan.hash,
             **self._read(task, ids),
             **self._of_each(task, lambda name, init: self._reading(name, init, fold)),
-            "labels": workspace.labels_digest(columns),
+            "labels": self._labels(network),
         }
         outputs = [*weight_files(self.config.transfer.seeds), "head.json", "history.json"]
         for name in task.starts:
@@ -219,6 +220,10 @@ class Stages:
             outputs,
             training=True,
         )
+
+    def _labels(self, network: Network) -> str:
+        columns = sorted({column for task in network.tasks.values() for column in task.columns})
+        return self.workspace.labels_digest(columns)
 
     def _predict(self, finetune: Stage) -> Stage:
         workspace = self.workspace
@@ -234,6 +239,25 @@ class Stages:
             inputs["features.size"] = self.config.features.size
         outputs = [f"{task}.parquet" for task in network.tasks]
         return Stage(Job("predict", network.name, finetune.job.fold), finetune.folder, inputs, outputs)
+
+    def _importance(self, network: Network) -> list[Stage]:
+        """What says how much each column counts: one stage for all folds of a network of tables, if it is asked for."""
+        outputs = importance_files(self.config, network)
+        folds = {
+            f"fold {stage.job.fold}": stage.key
+            for stage in self.finetune
+            if stage.job.name == network.name and stage.job.fold != REFIT
+        }
+        if not outputs or not folds:
+            return []
+        inputs = {
+            **code_of("importance", *map(self._kind, network.shared.starts)),
+            "transfer.importance": list(self.config.transfer.importance),
+            **folds,
+            **self._read(network.shared, self.workspace.train.ids),
+            "labels": self._labels(network),
+        }
+        return [Stage(Job("importance", network.name), f"transfer/{network.name}", inputs, outputs)]
 
     def _embed(self, embedding: Embedding) -> list[Stage]:
         """One stage, or one a fold model where the pretext that it starts from is inductive."""

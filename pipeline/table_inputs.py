@@ -82,6 +82,7 @@ class TableInputs:
                 )
         self.frame = pd.concat([frame.loc[:, self.columns] for frame in filled])
         self._schemas: dict[str, TableSchema] = {}
+        self._hashes: dict[tuple[str, ...], pd.Series] = {}
         self._rows: tuple[str, TableRows] | None = None
 
     def read_by(self, backbone: Backbone) -> list[str]:
@@ -250,12 +251,18 @@ class TableInputs:
     def digest(self, backbone: Backbone, ids: Iterable[str]) -> str:
         """Names what some rows hold in a backbone's columns."""
         columns = self.read_by(backbone)
-        rows = self.frame.loc[sorted(ids), columns]
-        hashes = pd.util.hash_pandas_object(rows, index=True)  # pyright: ignore[reportAttributeAccessIssue]
+        hashes = self._hashes_of(columns).loc[sorted(ids)]
         known = {column: kind for column, kind in self.kinds.items() if column in columns}
-        return digest(
-            columns, [str(dtype) for dtype in rows.dtypes], known, hashes.to_numpy().tobytes().hex()
-        )
+        kinds = [str(self.frame.dtypes[column]) for column in columns]
+        return digest(columns, kinds, known, hashes.to_numpy().tobytes().hex())
+
+    def _hashes_of(self, columns: Sequence[str]) -> pd.Series:
+        """A number for each row and its id, found once: every stage asks for those of its rows."""
+        name = tuple(columns)
+        if name not in self._hashes:
+            rows = self.frame if list(self.frame) == list(columns) else self.frame.loc[:, list(columns)]
+            self._hashes[name] = pd.util.hash_pandas_object(rows, index=True)  # pyright: ignore[reportAttributeAccessIssue]
+        return self._hashes[name]
 
 
 def _steps(schema: TableSchema) -> list[Step]:

@@ -165,7 +165,9 @@ def derived(config: Config, pretexts: Sequence[Pretext], tasks: dict[str, Task],
             "pretext": list(pretexts),
             "tasks": tasks,
             "stack": {},
-            "transfer": config.transfer.model_copy(update={"joint": False, "final": "folds"}),
+            "transfer": config.transfer.model_copy(
+                update={"joint": False, "final": "folds", "importance": []}
+            ),
             "data": config.data.model_copy(update={"sample_submission": None}),
         }
     )

@@ -11,6 +11,7 @@ CODE: dict[str, int] = {
     "probe": 1,
     "finetune": 2,  # colours and blur of augmentation
     "predict": 2,  # batch norm folded
+    "importance": 1,
     "embed": 1,
     "frozen": 1,
     "features": 1,

@@ -144,14 +144,20 @@ class Workspace:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The train rows, indexed by id; each list of names that a head learns is a column of tuples."""
+        """What heads and stacks learn of the train rows, indexed by id; a list of names is a column of tuples.
+
+        No other columns: rows are picked from it many times, and a table may have thousands of them.
+        """
         named = {
             column
             for task in self.config.tasks.values()
             for column in (task.columns if task.kind == "word2vec" else ())
             if column in self.train.lists
         }
-        return self.train.frame.assign(**{column: self.train.names(column) for column in sorted(named)})
+        learned = {column for task in self.config.tasks.values() for column in task.columns}
+        learned |= {column for stack in self.config.stack.values() for column in stack.columns}
+        labels = self.train.frame.loc[:, [column for column in self.train.frame if column in learned]]
+        return labels.assign(**{column: self.train.names(column) for column in sorted(named)})
 
     @cached_property
     def table(self) -> TableColumns:

@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ..backbones import load_backbone, read_seen, save_backbone
-from ..backbones.checkpoint import weights_file
+from ..backbones.checkpoint import SEEN, weights_file
+from ..backbones.peer_checkpoint import CONVERTED
 from ..configs.errors import ConfigError, KeyPath, UserError, closest
 from ..configs.masked import MaskedOptions
 from ..configs.rates import ADAMW
@@ -75,7 +76,8 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         history_: the losses of each epoch; of a run's pretraining all that its `history.json` tells of one.
         of_run_: whether it was loaded from a run's pretraining, of which is known what its backbone reads, not which
             other columns stood between: rows may have more of them.
-        seen_ids_: the index of the rows that were trained on, as text; row numbers of an array.
+        seen_ids_: the index of the rows that were trained on, as text; row numbers of an array. None of a converted
+            checkpoint that does not tell.
         n_features_in_: columns of `fit`.
         feature_names_in_: their names, if all were text; the columns of an array are called x0, x1, ...
 
@@ -262,7 +264,8 @@ class MaskedTablePretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             raise ValueError(f"folder: expected a backbone of tables, received one of images in {path}")
         new: Any = cls(card["kind"], options=card["options"], device=device)
         new.schema_, new.backbone_, new.method_ = TableSchema.load(path), backbone.eval(), None
-        new.seen_ids_ = sorted(read_seen(path))
+        untold = CONVERTED in card and not (path / SEEN).is_file()
+        new.seen_ids_ = None if untold else sorted(read_seen(path))
         own = card.get("estimator") or _of_a_run(path, card, new.schema_)
         new.set_params(**own["params"])
         new.n_features_in_, new.seed_, new.of_run_ = own["columns"], own["seed"], own["of_run"]

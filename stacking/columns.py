@@ -57,7 +57,7 @@ class TableColumns:
                 "data.columns: expected table columns to learn from, received none: beside the id, the group and what "
                 "is learned, train and test share no column"
             )
-        parts: list[tuple[str, Array, Array]] = []
+        parts: list[tuple[str, NDArray[np.float32], NDArray[np.float32]]] = []
         dropped = []
         for column in columns:
             for where, frame in (("train", train), ("test", test)):
@@ -67,9 +67,13 @@ class TableColumns:
                         f"{where} lacks.{did_you_mean(column, frame.columns)}"
                     )
             found = [
-                part
-                for part in _encode(train.loc[:, column], test.loc[:, column])
-                if varying(part[1][:, None])[0]
+                (
+                    name,
+                    rows.astype(np.float32),
+                    more.astype(np.float32),
+                )  # in float64 all columns take twice as much
+                for name, rows, more in _encode(train.loc[:, column], test.loc[:, column])
+                if varying(rows[:, None])[0]
             ]
             parts += found
             dropped += [] if found else [column]
@@ -81,7 +85,7 @@ class TableColumns:
         names = {f"{TABLE}.d{j}": readable for j, (readable, _, _) in enumerate(parts)}
         frames = [
             pd.DataFrame(
-                np.stack([part[side] for part in parts], axis=1, dtype=np.float32),
+                np.stack([part[side] for part in parts], axis=1),
                 index=pd.Index(rows.index.to_numpy(dtype=object), name="id"),
                 columns=pd.Index(names),
                 copy=False,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
@@ -32,10 +31,11 @@ from ..pretext.estimator import (
     seed_from,
     tell,
 )
-from ..training.device import Machine, machine_of_tables
-from ..training.fit import FitOptions, Training, batches, fit
+from ..training.device import machine_of_tables
+from ..training.fit import FitOptions, Training, fit
 from ..training.optimiser import parameter_groups
 from ..training.randomness import kept_generators, reseed_global
+from .importance import mean_attention
 from .network import HeadNetwork
 from .prediction import predict_views
 from .rows import LabelledInputs
@@ -140,7 +140,7 @@ class _TabNetEstimator(BaseEstimator):
                 self.history_.append(record.scalars)
                 tell(record, self.verbose)
         self.schema_ = inputs.schema
-        self.column_importances_ = _importances(backbone, inputs, machine)
+        self.column_importances_ = mean_attention(backbone, inputs.store, np.arange(len(inputs)), machine)
         self.network_: HeadNetwork = network.cpu().eval()
 
     def _start(self, frame: pd.DataFrame, seed: int) -> tuple[TableRows, TabNet]:
@@ -309,16 +309,3 @@ class TabNetRegressor(RegressorMixin, _TabNetEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output, tags.target_tags.single_output = True, True
         return tags
-
-
-def _importances(backbone: TabNet, inputs: TableRows, machine: Machine) -> dict[str, float]:
-    """Column -> the mean over all rows of its share of the attention."""
-    backbone.eval()
-    total = np.zeros(len(inputs.takes))
-    with torch.inference_mode():
-        for rows in batches(len(inputs), 1024):
-            shares = backbone.importance(inputs.store.gather(rows.numpy()).to(machine.device))
-            total += shares.double().sum(0).cpu().numpy()
-    return {
-        column.name: float(share) for column, share in zip(inputs.takes, total / total.sum(), strict=True)
-    }

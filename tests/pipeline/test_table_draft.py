@@ -53,7 +53,7 @@ def test_columns_of_which_none_can_be_learned_from_are_told():
 
 def test_rows_without_labels_join_where_they_have_all_that_the_network_reads():
     rows = pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [5, 6]})
-    assert joining({"x.csv": rows, "y.csv": rows[["a"]]}, ["a", "b"]) == (
+    assert joining({"x.csv": rows, "y.csv": rows.filter(["a"])}, ["a", "b"]) == (
         {"x.csv": 2},
         {"y.csv": "lacks 'b'"},
     )

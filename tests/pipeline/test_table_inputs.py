@@ -52,6 +52,19 @@ def test_the_order_of_the_ids_does_not_matter_but_the_ids_do():
     )
 
 
+@pytest.mark.parametrize("columns", [["*"], ["site", "heat"]])
+def test_the_digest_of_some_rows_is_that_of_their_own_table(columns: list[str]):
+    """However many rows stand beside them: their numbers are found once for all rows."""
+    ids = np.array([f"r{number}" for number in range(3, 9)], dtype=object)
+    reading = network(columns=columns)
+    among = inputs_of(table(0, 20), table(20, 5))
+    some = table(0, 20).frame.loc[ids]
+    assert among.digest(reading, ids) == inputs_of(Table(some, "id")).digest(reading, ids)
+    some.loc["r5", "heat"] = 99.0
+    assert among.digest(reading, ids) != inputs_of(Table(some, "id")).digest(reading, ids)
+    assert among.digest(reading, ids) != among.digest(reading, ids[1:])
+
+
 def test_a_checkpoint_brings_its_own_schema_whatever_rows_are_named(tmp_path: Path):
     lines, ids = inputs_of(table(0, 20)), np.array([f"r{number}" for number in range(20)], dtype=object)
     lines.schema(network(), ids[:7]).save(tmp_path)

@@ -42,7 +42,9 @@ def test_all_rows_have_the_same_head_budget_and_folds_and_a_network_each(config:
     era = config.tasks["era"]
     for row in plan.variants:
         assert plan.config.tasks[row.task] == era.model_copy(update={"init": row.init, "folds": [0, 1, 2]})
-    assert plan.config.transfer.joint is False and not plan.config.stack
+    assert (
+        plan.config.transfer.joint is False and not plan.config.stack and not plan.config.transfer.importance
+    )
     assert plan.config.name == "trial-ablate"
     assert plan_rows(config, "era", None, folds="auto").config.tasks["era-scratch"].folds == "auto"
 

@@ -333,6 +333,13 @@ def test_columns_that_cannot_be_features_are_told(clinic: Path, columns: list[st
         jigstack.run(config(clinic, columns=columns), quiet=True)
 
 
+def test_labels_are_kept_without_the_columns_that_are_only_read(make_table_config):
+    """Rows are picked from them in every fold, and a table may have thousands of columns."""
+    workspace = Workspace(load_config(make_table_config()))
+    assert set(workspace.frame) == {"yield", "grade"}
+    assert list(workspace.frame.index) == list(workspace.train.frame.index)
+
+
 def test_nothing_to_do_is_told(clinic: Path):
     with pytest.raises(UserError, match="a pretext, a task or a stack with table: true, received none"):
         jigstack.run(config(clinic) | {"stack": {}}, quiet=True)
