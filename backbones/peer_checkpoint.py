@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -15,8 +15,10 @@ from ..datasets.table_column import FIRST_LEVEL, MASKED, MISSING, UNKNOWN, Table
 from ..datasets.table_schema import TableSchema
 from .checkpoint import save_backbone
 from .table_build import build_table_backbone
-from .tabnet import TabNet
 from .tabnet_peer import PeerTabNet, read_peer
+
+if TYPE_CHECKING:
+    from .tabnet import TabNet
 
 CONVERTED = "converted_from"
 """What the card of such a checkpoint calls the file."""
@@ -153,7 +155,7 @@ def _numbers(column: TableColumn, count: int, values: Sequence[Any] | NDArray[An
 
 
 def _state(
-    built: TabNet,
+    built: "TabNet",
     peer: PeerTabNet,
     schema: TableSchema,
     names: Sequence[str],

@@ -70,9 +70,17 @@ def test_a_result_in_the_json_is_printed_and_not_measured_again(
 ):
     measured: list[tuple[int, int]] = []
 
-    def measure(number: int, seed: int, iterations: int, rate: float) -> dict[str, float]:
+    def measure(number: int, seed: int, iterations: int, rate: float, compiled: bool) -> dict[str, float]:
         measured.append((number, seed))
-        return {"auc": 0.5 + number / 100, "ceiling": 0.9, "on_true": 0.7, "by_chance": 0.2, "seconds": 1.0}
+        return {
+            "auc": 0.5 + number / 100,
+            "best_after": 150,
+            "last_auc": 0.5,
+            "ceiling": 0.9,
+            "on_true": 0.7,
+            "by_chance": 0.2,
+            "seconds": 1.0,
+        }
 
     monkeypatch.setattr(script, "measure", measure)
     out = tmp_path / "syn.json"
@@ -82,10 +90,10 @@ def test_a_result_in_the_json_is_printed_and_not_measured_again(
     assert measured == [(2, 0), (4, 0)]
     assert len(read_json(out)["results"]) == 2
     printed = capsys.readouterr().out
-    assert printed.count("Syn2") == 2 and "0.5400 0.776" in printed
+    assert printed.count("Syn2") == 2 and "0.5400  0.776  0.5000" in printed
 
 
 def test_a_short_training_already_knows_which_columns_count(script: Any):
-    found = script.measure(2, 0, 30, 0.02)
+    found = script.measure(2, 0, 30, 0.02, compiled=False)
     assert 0.55 < found["auc"] < found["ceiling"]
     assert found["on_true"] > found["by_chance"]

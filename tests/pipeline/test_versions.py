@@ -10,7 +10,7 @@ from jigstack.pipeline.stages import Stages
 from jigstack.pipeline.versions import CODE, CODE_OF_KIND, code_of, kind_of_head
 from jigstack.pipeline.workspace import Workspace
 
-LEVELS = ["pretrain", "probe", "finetune", "predict", "embed", "frozen", "features", "stack"]
+LEVELS = ["pretrain", "probe", "finetune", "predict", "importance", "embed", "frozen", "features", "stack"]
 
 
 def keys(config: dict) -> dict[str, str]:
@@ -26,8 +26,9 @@ def changed(config: dict, before: dict[str, str]) -> set[str]:
     [
         ("pretrain", {*LEVELS}),
         ("probe", {"probe"}),
-        ("finetune", {"finetune", "predict", "features", "stack"}),
+        ("finetune", {"finetune", "predict", "importance", "features", "stack"}),
         ("predict", {"predict", "features", "stack"}),
+        ("importance", {"importance"}),
         ("embed", {"embed", "frozen", "features", "stack"}),
         ("frozen", {"frozen", "features", "stack"}),
         ("features", {"features", "stack"}),
