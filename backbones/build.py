@@ -69,11 +69,19 @@ def _of_tables(options: Backbone, columns: Any) -> Any:
 
 def _check_card(options: Backbone, card: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for key, expected in wanted.items():
-        if card.get(key) != expected:
-            raise ValueError(
-                f"weights {options.weights}: expected a backbone with {key} {expected!r}, "
-                f"received {card.get(key)!r}; change the backbone's {key} or choose another checkpoint"
-            )
+        found = card.get(key)
+        if found == expected:
+            continue
+        if isinstance(found, Mapping) and isinstance(expected, Mapping):
+            found, expected = _differing(found, expected), _differing(expected, found)
+        raise ValueError(
+            f"weights {options.weights}: expected a backbone with {key} {expected!r}, "
+            f"received {found!r}; change the backbone's {key} or choose another checkpoint"
+        )
+
+
+def _differing(these: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in these.items() if key not in others or others[key] != value}
 
 
 def starting_from(options: Backbone, checkpoint: Path | None) -> Backbone:

@@ -31,16 +31,17 @@ class Linear(nn.Linear):
 
 def _pays(input: Tensor, weight: Tensor) -> bool:
     return (
-        input.ndim == 2
+        SLOW_PRODUCTS
+        # Before the number of rows is looked at, which would hold what is exported to such numbers.
+        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        and not torch.compiler.is_exporting()
+        and input.ndim == 2
         and input.shape[0] >= _ROWS
         and input.shape[0] % _IMAGES == 0
         and weight.numel() >= _PRODUCTS
         and input.dtype == weight.dtype == torch.float32
         and input.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
-        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        and not torch.compiler.is_exporting()
-        and SLOW_PRODUCTS
     )
 
 

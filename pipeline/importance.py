@@ -23,7 +23,7 @@ class Importance:
     Attributes:
         of: the network's name, or the head's.
         values: column -> its mean over the folds, the largest first; NaN where nothing is known.
-        folds: how many fold models the mean is over.
+        folds: how many fold models the mean is over, those in which it is known.
         backbone: whose attention it is; "" of shuffled columns.
         measure: in which a head is worse when a column is shuffled; "" of attention.
     """
@@ -44,6 +44,8 @@ class Importance:
     @property
     def summary(self) -> str:
         """What the numbers are, and how many columns count."""
+        if not self.folds:
+            return "Not known, as no row that a fold holds out has a label"
         mean = f", mean over {self.folds} folds" if self.folds > 1 else ""
         if self.measure:
             helping = sum(value > 0 for value in self.values.values())
@@ -94,7 +96,8 @@ def read_importance(run: Path, stages: Sequence[Stage]) -> list[Importance]:
             table = pd.read_csv(
                 path, dtype={"column": str, "backbone": str}, keep_default_na=False, na_values=[""]
             )
-            folds = sum(column.startswith("fold") for column in table.columns)
+            # Of a fold without labels there is nothing to take the mean of.
+            folds = int(table.filter(regex="^fold").notna().any().sum())
             if name == ATTENTION:
                 for backbone, part in table.groupby("backbone", sort=False):
                     found.append(Importance(stage.job.name, _values(part), folds, backbone=str(backbone)))
@@ -110,6 +113,8 @@ def _values(table: pd.DataFrame) -> dict[str, float]:
 
 def lines_of(found: Importance) -> list[str]:
     """What the terminal is told."""
+    if not found.folds:
+        return [f"{found.title}. {found.summary}"]
     named = ", ".join(f"{name} {value:.3g}" for name, value in list(found.values.items())[:NAMED])
     return [f"{found.title}. {found.summary}", f"  most: {named}"]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from scipy.special import bdtr
 
-from ..backbones import read_seen
+from ..backbones import build_backbone, read_seen, starting_from
 from ..configs.errors import UserError
 from ..configs.schema import Pretext
 from ..datasets.files import read_json
 from ..datasets.table_schema import FILES as SCHEMA_FILES
-from .checkpoints import checkpoint_file
+from .checkpoints import checkpoint_file, reused_folder
 from .workspace import Workspace
 
 UNEQUAL = 0.1  # a pretext holds out a twentieth of its rows at random, so that shares differ a little
@@ -44,20 +44,25 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
             f"in {folder} without seen.parquet; copy the file too, or name the folder under a task's init, "
             "where a note says so"
         )
-    own = _check_reading(workspace, key, options.backbone, folder)
-    return check_seen(workspace, key, folder / "backbone.safetensors", options.scope) + own
+    file = folder / "backbone.safetensors"
+    own = _check_reading(workspace, key, options.backbone, file)
+    return check_seen(workspace, key, file, options.scope) + own
 
 
 def check_files(workspace: Workspace) -> list[str]:
-    """Check every checkpoint that the config names by path under `init` or `weights`.
+    """Check every checkpoint that the config names by path, before anything is trained.
 
     Returns:
-        A line for each.
+        A line for each under `init` or `weights`; what is taken by `reuse` is told of where it is taken.
 
     Raises:
-        UserError: one saw validation rows but not the rows to predict, or reads a table otherwise than the config says.
+        UserError: one saw validation rows but not the rows to predict, or is of another network of tables or reads a
+            table otherwise than the config says.
     """
     config = workspace.config
+    for stage in config.pretext:
+        if stage.reuse is not None:
+            check_reused(workspace, stage, reused_folder(stage))
     names = {"scratch", *(stage.name for stage in config.pretext)}
     paths = {
         f"tasks.{name}.init" + (f".{place}" if task.joined else ""): (init, backbone)
@@ -78,26 +83,29 @@ def check_files(workspace: Workspace) -> list[str]:
     lines = []
     for key, (path, backbone) in paths.items():
         file = checkpoint_file(str(path))
-        own = _check_reading(workspace, key, backbone, file.parent)
+        own = _check_reading(workspace, key, backbone, file)
         lines.append(check_seen(workspace, key, file, None) + own)
     return lines
 
 
-def _check_reading(workspace: Workspace, key: str, backbone: str, folder: Path) -> str:
-    """A checkpoint of a table brings its schema: see `TableInputs.brought`.
+def _check_reading(workspace: Workspace, key: str, backbone: str, file: Path) -> str:
+    """A checkpoint of a table brings its schema, see `TableInputs.brought`, and must be of the backbone's network.
 
     Returns:
         What it decides because the config does not, as the end of a line.
 
     Raises:
-        UserError: it reads what its backbone must not, as a target, or not what and how the config says.
+        UserError: it reads what its backbone must not, as a target, or not what and how the config says; or it is of
+            another kind or has other options.
     """
     section = workspace.config.backbones[backbone]
-    if not section.of_tables or not (folder / SCHEMA_FILES[0]).is_file():
+    if not section.of_tables or not file.with_name(SCHEMA_FILES[0]).is_file():
         return ""
     try:
-        own = workspace.lines.left_to(section, workspace.lines.brought(section, folder))
-    except UserError as error:
+        schema = workspace.lines.brought(section, file.parent)
+        own = workspace.lines.left_to(section, schema)
+        build_backbone(starting_from(section, file), schema.columns, 0)
+    except ValueError as error:
         raise UserError(f"{key}: {error}") from error
     return f"; {own}" if own else ""
 

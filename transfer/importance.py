@@ -119,8 +119,8 @@ def fold_permutation(
         kept = sample.values[:, place].clone()
         sample.values[:, place] = kept[torch.randperm(len(ids), generator=draws)]
         for name, score in scores().items():
-            sign = 1 if METRICS[measure_of(targets[name])].greater_is_better else -1
-            found[name][column.name] = sign * (whole[name] - score)
+            better = METRICS[measure_of(targets[name])].greater_is_better
+            found[name][column.name] = whole[name] - score if better else score - whole[name]
         sample.values[:, place] = kept
         if progress is not None:
             progress(place + 1, len(inputs.takes))

@@ -19,6 +19,13 @@ PENALTY = "(penalty)"
 """The output that is no task's: how widely a TabNet spreads its attention. No task's name has brackets."""
 
 
+class _Heads(nn.ModuleDict):
+    """A `ModuleDict` that takes names of its own methods too, such as `type` and `half`: tasks may be called so."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        self._modules.update({name: module})  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
 class HeadNetwork(nn.Module):
     """A backbone with a linear head for each task; with one task it is an ordinary fine-tuned network.
 
@@ -63,9 +70,7 @@ class HeadNetwork(nn.Module):
         self.size = size
         self.augment = augment
         self.weights = dict(weights)
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(backbone.dim, target.width) for name, target in targets.items()}
-        )
+        self.heads = _Heads({name: nn.Linear(backbone.dim, target.width) for name, target in targets.items()})
         for name, target in targets.items():
             # So a head predicts the training mean, or equal odds, whatever the backbone says.
             nn.init.zeros_(self.heads[name].weight)  # pyright: ignore[reportArgumentType]
@@ -115,7 +120,8 @@ class HeadNetwork(nn.Module):
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
         if PENALTY in outputs:
             total = total + self.backbone.sparsity * outputs[PENALTY].float()
-        return {"loss": total, **(parts if len(parts) > 1 else {})}
+        # The total is first and stays, even if a task is called `loss`.
+        return {"loss": total} | (parts if len(parts) > 1 else {}) | {"loss": total}
 
     def view_outputs(self, batch: Any, views: Sequence[str], size: int | None = None) -> dict[str, Tensor]:
         """Predict fixed views of plainly resized images, or the lines of a table.

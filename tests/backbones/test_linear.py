@@ -86,3 +86,14 @@ def test_the_compiled_layer_has_its_values():
     x = torch.randn(512, 64)
     traced = torch.compile(ours, backend="aot_eager", fullgraph=True, dynamic=False)
     torch.testing.assert_close(traced(x), ours(x), rtol=1e-5, atol=1e-5)
+
+
+def test_the_exported_layer_takes_any_number_of_rows():
+    ours, theirs = layers()
+    rows = torch.export.Dim("rows", min=2)
+    exported = torch.export.export(
+        ours, (torch.randn(512, 64),), dynamic_shapes={"input": {0: rows}}
+    ).module()
+    for count in (3, 300, 1024):
+        x = torch.randn(count, 64)
+        torch.testing.assert_close(exported(x), theirs(x), rtol=1e-5, atol=1e-5)

@@ -73,6 +73,22 @@ def test_columns_with_odd_names_are_read_as_they_were_written(tmp_path: Path):
     assert (found.backbone, found.folds, list(found.values)) == ("null", 1, names)
 
 
+def test_folds_without_labels_are_not_counted(tmp_path: Path):
+    files = ["permutation.a.csv", "permutation.b.csv"]
+    stage = Stage(Job("importance", "a+b"), "transfer/a+b", {}, files)
+    (tmp_path / stage.folder).mkdir(parents=True)
+    table = pd.DataFrame(
+        {"measure": "rmse", "column": ["heat"], "mean": [0.5], "fold0": [0.5], "fold1": [np.nan]}
+    )
+    table.to_csv(tmp_path / stage.folder / files[0], index=False)
+    table.assign(mean=np.nan, fold0=np.nan).to_csv(tmp_path / stage.folder / files[1], index=False)
+    known, unknown = read_importance(tmp_path, [stage])
+    assert (known.folds, unknown.folds) == (1, 0)
+    assert lines_of(unknown) == [
+        "columns of b, shuffled. Not known, as no row that a fold holds out has a label"
+    ]
+
+
 def test_a_run_writes_tells_and_draws_the_attention_of_its_tabnets(
     make_table_config, capsys: pytest.CaptureFixture
 ):

@@ -92,7 +92,7 @@ def test_a_checkpoint_in_a_list_that_does_not_suit_its_backbone_is_refused_by_it
     make_table_config, finished: list[Path]
 ):
     with pytest.raises(UserError, match=r"tasks.amount.init.1: .*also reads 'load', 'dust'"):
-        check_files(joined(make_table_config, finished[::-1]))
+        check_files(joined(make_table_config, [finished[0], finished[0]]))
     named = NETWORKS["deep"] | {"columns": ["heat", "site", "load"]}
     with pytest.raises(UserError, match=r"tasks.amount.init.1: columns: .*does not know 'load'"):
         check_files(joined(make_table_config, finished, deep=named))
@@ -102,3 +102,24 @@ def test_a_fresh_start_beside_a_checkpoint_is_not_asked(make_table_config, finis
     workspace = joined(make_table_config, [finished[0], Path("scratch")])
     [line] = check_files(workspace)
     assert line.startswith("tasks.amount.init.0: ")
+
+
+def test_a_checkpoint_of_another_network_is_refused_before_anything_is_trained(
+    make_table_config, finished: list[Path]
+):
+    """Its kind and options are asked for at once, not when the stage that starts from it has its turn."""
+    with pytest.raises(UserError, match=r"tasks.amount.init.0: .*expected a backbone with kind 'cnn1d'"):
+        check_files(joined(make_table_config, finished, wide={"kind": "cnn1d"}))
+    wider = NETWORKS["wide"] | {"options": {"width": 32, "depth": 1}}
+    with pytest.raises(
+        UserError, match=r"tasks.amount.init.0: .*options \{'width': 32\}, received \{'width': 16\};"
+    ):
+        check_files(joined(make_table_config, finished, wide=wider))
+    stages = [
+        {"name": "long", "kind": "masked", "backbone": "deep", "epochs": 1, "batch": 16},
+        {"name": "taken", "kind": "masked", "backbone": "wide", "reuse": str(finished[0])},
+    ]
+    config = make_table_config(backbones=NETWORKS | {"wide": wider}, pretext=stages, tasks={}, stack={})
+    with pytest.raises(UserError, match=r"pretext.taken.reuse: .*expected a backbone with options"):
+        jigstack.pretrain(config, quiet=True)
+    assert not list(Path(config["runs"]).glob("*/pretext/long/*"))

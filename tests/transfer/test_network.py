@@ -250,3 +250,38 @@ def test_no_gradient_is_computed_in_a_trunk_that_is_frozen_for_the_first_epochs(
     losses = step(net, full_batch())[1]
     losses["loss"].backward()
     assert all(parameter.grad is not None for parameter in net.backbone.parameters())
+
+
+def test_heads_may_be_called_as_attributes_of_modules_are():
+    torch.manual_seed(0)
+    named = {"type": targets()["year"], "half": targets()["style"]}
+    net = HeadNetwork(
+        build_backbone(Backbone(name="test_resnet"), 3, 32),
+        named,
+        size=32,
+        augment=PLAIN,
+        weights={"type": 1.0, "half": 0.5},
+    )
+    plain = network()
+    renamed = {
+        name.replace("year", "type").replace("style", "half"): value
+        for name, value in plain.state_dict().items()
+    }
+    net.load_state_dict(renamed)
+    given = net.eval().view_outputs(IMAGES, ["identity"])
+    wanted = plain.eval().view_outputs(IMAGES, ["identity"])
+    assert torch.equal(given["type"], wanted["year"])
+    assert torch.equal(given["half"], wanted["style"])
+
+
+def test_a_head_called_loss_does_not_become_the_loss_of_all():
+    plain, named = network(), network()
+    named.targets = {"year": named.targets["year"], "loss": named.targets["style"]}
+    named.weights = {"year": 1.0, "loss": 0.5}
+    outputs, views = plain(plain.views(full_batch(), torch.Generator().manual_seed(1))), full_batch()
+    wanted = plain.loss(outputs, views)
+    for given in (outputs, views["targets"]):
+        given["loss"] = given.pop("style")
+    found = named.loss(outputs, views)
+    assert list(found) == ["loss", "year"]
+    assert torch.equal(found["loss"], wanted["loss"])
