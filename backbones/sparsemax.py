@@ -85,7 +85,8 @@ class _Sparsemax(Function):
         p, support = torch.empty_like(z), torch.empty_like(z)
         # Near 0 the differences that decide are rounded least, hence the largest logit is moved there.
         z = z - z.amax(-1, keepdim=True)
-        tau = torch.full_like(z[..., :1], -1.0)
+        # The threshold of all cells is as low a start, and the exact one of rows that are nearly even.
+        tau = ((z.sum(-1, keepdim=True) - 1) / z.shape[-1]).clamp_(min=-1.0)
         rounds, count = _rounds(z), None
         # Until the end each round takes a cell at least from the support of some row.
         for done in range((z.shape[-1] + 1) * rounds):

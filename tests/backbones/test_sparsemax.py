@@ -74,6 +74,13 @@ def test_ties_share_and_one_column_takes_all(project: Projection):
 
 
 @BOTH
+@pytest.mark.parametrize("columns", [2000, 10_000])
+def test_many_nearly_even_cells_still_sum_to_1(project: Projection, columns: int):
+    z = 1e-6 * torch.randn(8, columns, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(project(z).sum(-1), torch.ones(8), rtol=0, atol=1e-5)
+
+
+@BOTH
 def test_minus_infinity_never_gets_a_share(project: Projection):
     p = project(torch.tensor([[-math.inf, 0.0, 0.0], [-math.inf, -math.inf, -50.0]]))
     assert bool((p[:, 0] == 0).all())
