@@ -24,12 +24,23 @@ _ZONE = re.compile(r"(?<=:\d\d)(\.\d+)?(?:Z|[+-]\d{2}(?::?\d{2})?)$")
 _PADDED = re.compile(r"[+-]?0\d")  # 007 names something, and counts nothing
 _FOREIGN = (  # how each value looks, what one at least holds, and what to say
     (
+        # Of 1,234 the thousands are likelier than three decimals, but none begin with 0.
+        re.compile(r"[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+|\d{1,3})(?:\.\d+)?"),
+        ",",
+        "numbers with commas between thousands; write 1234.5 for 1,234.5",
+    ),
+    (
         re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+)(?:,\d+)?"),
         ",",
         "numbers with a decimal comma; write 0.125 for 0,125",
     ),
     (
-        re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{4}(?: .*)?"),
+        re.compile(r"[+-]?(?:[$€£¥] ?[+-]?\d[\d.,]*|\d[\d.,]* ?[%$€£¥])"),
+        "",
+        "numbers with a sign of percent or money; write 12.5 for 12.5% or $12.5",
+    ),
+    (
+        re.compile(r"\d{1,2}(?:[./-]\d{1,2}[./-]\d{4}|/\d{1,2}/\d{2})(?: .*)?"),
         "",
         "dates whose year comes last; write 2020-05-13 for 13.05.2020",
     ),

@@ -21,6 +21,7 @@ from .estimate import Estimate, estimate, worth_compiling
 from .finder import find_rates
 from .ladders import aligned
 from .preflight import preflight
+from .reuse import check_files
 from .shortcuts import Shortcuts, chosen_jigsaw, look_for_shortcuts
 from .stages import Stages
 from .workspace import Workspace
@@ -64,7 +65,8 @@ def check(
         quiet: print nothing but what the jigsaws say.
 
     Raises:
-        UserError: the config or the tables cannot be used at all, or `shortcuts` without a jigsaw.
+        UserError: the config, the tables or a checkpoint it starts from cannot be used at all, or `shortcuts` without a
+            jigsaw.
     """
     console = Console(quiet)
     loaded = load_config(config, overrides, allow_plugins=allow_plugins)
@@ -72,6 +74,7 @@ def check(
         chosen_jigsaw(loaded)  # before minutes of looking at data
     workspace = Workspace(loaded)
     preflight(workspace)
+    starts = check_files(workspace)
     console.say(f"{workspace.config.name}: {workspace.summary}")
     pictures = None
     if workspace.has_images:
@@ -94,7 +97,7 @@ def check(
     columns = {column for task in workspace.config.tasks.values() for column in task.columns}
     for column, shares in class_balance(workspace.train, sorted(columns)).items():
         console.say(f"{column}: " + ", ".join(f"{value} {share:.4g}" for value, share in shares.items()))
-    for note in workspace.notes:
+    for note in [*workspace.notes, *starts]:
         console.say(note)
     console.say(f"\n{workspace.config.folds.scheme} folds, plan {workspace.plan.hash[:8]}:")
     balance = workspace.plan.balance()

@@ -183,9 +183,7 @@ def _wanted(stages: Stages, until: str) -> Iterable[Stage]:
 def _guard(directory: RunDirectory, missing: Sequence[Stage], replace: bool) -> None:
     """Refuse to overwrite hours of training unasked."""
     losses = {
-        stage.name: directory.manifest.changes(stage)
-        for stage in missing
-        if stage.training and directory.manifest.in_the_way(stage)
+        stage.name: directory.manifest.changes(stage) for stage in missing if directory.manifest.loses(stage)
     }
     damaged = [name for name, changes in losses.items() if not changes]
     lost = {name: changes for name, changes in losses.items() if changes}
@@ -194,7 +192,7 @@ def _guard(directory: RunDirectory, missing: Sequence[Stage], replace: bool) -> 
         raise UserError(
             f"{directory.path}: expected the values with which its trainings were finished, received "
             f"others:\n{details}\n"
-            "Add --replace to train these again, or give the run another name (name=...): what did not change is then "
+            "Add --replace to do these again, or give the run another name (name=...): what did not change is then "
             "linked."
         )
     for name in damaged:

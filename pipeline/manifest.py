@@ -55,7 +55,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Entry:
-    """One finished stage; an output is {path: {size: bytes, sha256: the first 32 digits}}."""
+    """One finished stage; an output is {path: {size: bytes, sha256: the first 32 digits}}.
+
+    `training` says whether it is hours of work, or only taken from elsewhere; None where an older version wrote it.
+    """
 
     key: str
     inputs: dict[str, Any]
@@ -64,6 +67,7 @@ class Entry:
     device: str
     finished: str
     versions: dict[str, str] = field(default_factory=lambda: versions())
+    training: bool | None = None
 
 
 class Manifest:
@@ -107,7 +111,13 @@ class Manifest:
         }
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         self.entries[stage.name] = Entry(
-            stage.key, dict(stage.inputs), outputs, round(seconds, 3), device, finished
+            stage.key,
+            dict(stage.inputs),
+            outputs,
+            round(seconds, 3),
+            device,
+            finished,
+            training=stage.training,
         )
         self.write()
 
@@ -128,6 +138,11 @@ class Manifest:
         else:
             others = [whole] if whole in self.entries else []
         return [*([stage.name] if stage.name in self.entries else []), *others]
+
+    def loses(self, stage: Stage) -> bool:
+        """Whether a finished training goes when the stage is done, be the stage itself a training or not."""
+        former = [self.entries[name].training for name in self.in_the_way(stage)]
+        return any(stage.training if training is None else training for training in former)
 
     def _written(self, stage: Stage) -> list[str]:
         paths = []

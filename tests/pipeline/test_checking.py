@@ -8,6 +8,7 @@ import jigstack
 import numpy as np
 import pandas as pd
 import pytest
+from jigstack.configs.errors import UserError
 from PIL import Image
 
 
@@ -167,3 +168,21 @@ def test_check_of_a_table_speaks_of_rows_and_their_cost(
     rates = jigstack.check(make_table_config(), find_lr=True, quiet=True).rates
     assert {"pretext.0.lr", "tasks.amount.lr", "tasks.scratch.lr"} <= rates.keys()
     assert not Path(make_table_config()["runs"], "trial").exists()
+
+
+def test_check_tells_of_the_checkpoints_that_a_run_starts_from(
+    make_table_config, capsys: pytest.CaptureFixture
+):
+    network = {"rows": {"kind": "mlp", "options": {"width": 16, "depth": 1}}}
+    stages = [{"name": "mask", "kind": "masked", "epochs": 1, "batch": 16}]
+    before = make_table_config(name="before", backbones=network, pretext=stages, tasks={}, stack={})
+    file = jigstack.pretrain(before, quiet=True).path / "pretext/mask/backbone.safetensors"
+    head = {"kind": "regression", "columns": ["yield"], "init": str(file), "epochs": 1, "batch": 16}
+    parts = {"pretext": [], "tasks": {"amount": head}, "stack": {}}
+    jigstack.check(make_table_config(backbones=network, **parts))
+    assert f"tasks.amount.init: {file} saw 9" in capsys.readouterr().out
+    other = {"rows": {"kind": "mlp", "options": {"width": 32, "depth": 1}}}
+    with pytest.raises(
+        UserError, match=r"tasks.amount.init: .*with options \{'width': 32\}, received \{'width': 16\}"
+    ):
+        jigstack.check(make_table_config(backbones=other, **parts))

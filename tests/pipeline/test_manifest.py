@@ -48,6 +48,20 @@ def test_a_stage_is_done_until_a_value_or_a_file_changes(tmp_path: Path):
     assert not again.done(stage())
 
 
+def test_a_training_is_lost_to_whatever_takes_its_place(tmp_path: Path):
+    """A checkpoint that is only taken from elsewhere is not."""
+    manifest = Manifest(tmp_path)
+    trained, taken = stage(tmp_path), replace(stage(reused="file"), training=False)
+    assert not manifest.loses(trained)
+    manifest.record(trained, 3600.0, "cpu")
+    assert Manifest(tmp_path).loses(taken) and manifest.loses(stage(epochs=4))
+    manifest.record(taken, 0.1, "cpu")
+    assert not Manifest(tmp_path).loses(trained)
+    older = replace(manifest.entries[taken.name], training=None)
+    manifest.adopt(taken, older)
+    assert Manifest(tmp_path).loses(trained) and not manifest.loses(taken)
+
+
 def test_changes_are_told_value_by_value(tmp_path: Path):
     manifest = Manifest(tmp_path)
     manifest.record(stage(tmp_path, crop=(0.5, 1.0)), 1.0, "cpu")
