@@ -222,8 +222,8 @@ def _pearson(name: str, task: Task, options: RegressionOptions) -> Iterator[Prob
     elif options.correlates == "row" and len(task.columns) < 3:
         yield Problem(
             ("tasks", name, "columns"),
-            "three or more columns with loss: pearson, which correlates within a row (that of two values is 1 or -1 and "
-            "teaches nothing); centre: column takes one",
+            "three or more columns with loss: pearson, which correlates within a row (that of two values is 1 or -1 "
+            "and teaches nothing); centre: column takes one",
             shown(task.columns),
         )
 
