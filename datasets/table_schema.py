@@ -323,7 +323,8 @@ def _varying(
     for j, source in enumerate(sources):
         count, span = int(moments.count[j]), moments.high[j] - moments.low[j]
         if constant[j]:
-            dropped[source.name] = "has one value only" if count else "has no value"
+            one = "varies less than its numbers are rounded" if span > 0 else "has one value only"
+            dropped[source.name] = one if count else "has no value"
             continue
         dense = count >= _FEW and count - 1 <= span < 2 * count
         if dense and source.kind == "number" and source.name not in kinds:

@@ -24,6 +24,7 @@ from ..pretext.probing import ProbeRows, baselines, probe_rows
 from ..stacking import stack_target
 from ..stacking.frozen import FrozenWork, predict_frozen
 from ..training.fit import Record
+from ..training.interrupt import Interrupted
 from ..training.randomness import reseed_global
 from ..transfer.embedding import Embeddings, JoinedEmbeddings, embed_rows
 from ..transfer.features import aggregate, write_feature_pickles
@@ -300,6 +301,8 @@ def _of_fold(work: Work, stage: Stage, part: Stage) -> tuple[Columns, Columns]:
 
     def progress(done: int, total: int) -> None:
         work.console.counting(f"{stage.name} · {fold_folder(job.fold)} · columns", done, total)
+        if work.stop():
+            raise Interrupted
 
     attended = fold_attention(job, folder, backbones) if ATTENTION in stage.outputs else {}
     asked = any(name != ATTENTION for name in stage.outputs)

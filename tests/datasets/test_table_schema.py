@@ -98,6 +98,8 @@ def test_columns_that_tell_nothing_are_dropped_and_named():
         assert schema.dropped["g"] == "is the group" and schema.dropped["one"] == "has one value only"
         assert schema.dropped["none"] == "has no value" and "counts up" not in schema.dropped["key"]
         assert "count up" in schema.dropped["row"] and "is an id" in schema.dropped["key"]
+    large = fit(frame.assign(large=10**18 + np.arange(40) * 1000), [*NAMES, "large"])
+    assert large.dropped == {"large": "varies less than its numbers are rounded"}
     forced = fit(frame, [*NAMES, "row", "key"], kinds={"row": "number", "key": "category"})
     assert not forced.dropped
 

@@ -1,6 +1,7 @@
 """Which columns count in the networks of a run: written, told in a few lines, drawn in the report."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import jigstack
@@ -10,6 +11,7 @@ import pytest
 from jigstack.configs.errors import UserError
 from jigstack.configs.load import load_config
 from jigstack.pipeline.commands import run
+from jigstack.pipeline.console import Console
 from jigstack.pipeline.estimate import estimate
 from jigstack.pipeline.importance import NAMED, SHOWN, Importance, bars, half, lines_of, read_importance
 from jigstack.pipeline.manifest import Job, Stage
@@ -151,6 +153,28 @@ def test_nothing_is_asked_of_networks_of_a_list_without_ways_or_of_a_refit_alone
         "fold1",
         "fold2",
     ]  # of a refit no row is left that it has not learned from
+
+
+def test_a_stopped_shuffling_ends_with_its_column_and_is_done_anew(
+    make_table_config, monkeypatch: pytest.MonkeyPatch
+):
+    shuffled: list[str] = []
+
+    def counting(console: Console, what: str, done: int, total: int) -> None:
+        if "importance" in what:
+            shuffled.append(what)
+            signal.raise_signal(signal.SIGINT)
+
+    tasks = {"amount": {"kind": "regression", "columns": ["yield"], **TRAINED}}
+    transfer = {"importance": ["permutation"]}
+    config = make_table_config(backbones={"rows": MLP}, pretext=[], tasks=tasks, transfer=transfer)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Console, "counting", counting)
+        run(config, until="features")
+    assert len(shuffled) == 1
+    again = run(config, until="features")
+    assert "importance/amount" in again.computed and "finetune/amount/fold0" in again.kept
+    assert (again.path / "transfer/amount/permutation.amount.csv").exists()
 
 
 def test_some_folds_tell_of_themselves_and_all_of_all(make_table_config):
