@@ -33,7 +33,7 @@ class RegressionOptions(Options):
     loss: Literal["squared", "pearson"] = "squared"
     """`pearson`: 1 - the mean Pearson correlation, for scores that look at order and proportion alone."""
     centre: Literal["row", "column"] | None = None
-    """What `pearson` correlates: the columns within each `row` (null; two or more of them), or the rows of a batch
+    """What `pearson` correlates: the columns within each `row` (null; three or more of them), or the rows of a batch
     within each `column`. A row's predictions then have no unit; those of columns have theirs."""
 
     @model_validator(mode="after")

@@ -219,10 +219,11 @@ def _pearson(name: str, task: Task, options: RegressionOptions) -> Iterator[Prob
             f"squared with learner: {task.learner}, which fits squared error; pearson needs learner: network",
             "pearson",
         )
-    elif options.correlates == "row" and len(task.columns) < 2:
+    elif options.correlates == "row" and len(task.columns) < 3:
         yield Problem(
             ("tasks", name, "columns"),
-            "two or more columns with loss: pearson, which correlates within a row; centre: column takes one",
+            "three or more columns with loss: pearson, which correlates within a row (that of two values is 1 or -1 "
+            "and teaches nothing); centre: column takes one",
             shown(task.columns),
         )
 

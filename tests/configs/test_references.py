@@ -82,9 +82,9 @@ def test_a_snapshot_of_the_best_probe_needs_probes_during_the_training():
             "tasks.era.options.smoothing | a key of tasks.era.options: range, loss, centre | smoothing",
         ),
         (
-            "tasks.era.options={loss: pearson}",
-            "tasks.era.columns | two or more columns with loss: pearson, which correlates within a row; centre: column "
-            'takes one | ["t"]',
+            "tasks.era={kind: regression, columns: [t, u], options: {loss: pearson}}",
+            "tasks.era.columns | three or more columns with loss: pearson, which correlates within a row (that of two "
+            'values is 1 or -1 and teaches nothing); centre: column takes one | ["t", "u"]',
         ),
         (
             "tasks.era={kind: regression, columns: [t, u], learner: ridge, options: {loss: pearson}}",
