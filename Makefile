@@ -31,8 +31,8 @@ demo: $(STAMP)  ## Get the emoji sample and run configs/quickstart.yaml whole.
 	$(BIN)/jigstack sample emoji
 	$(BIN)/jigstack run configs/quickstart.yaml
 
-test: $(STAMP)  ## Run the quick tests.
-	$(BIN)/python -m pytest -m "not slow"
+test: $(STAMP)  ## Run the quick tests, a worker for each core.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 test-slow: $(STAMP)  ## Run the end-to-end trials.
 	$(BIN)/python -m pytest -m slow

@@ -56,6 +56,7 @@ def convert_peer(
         The section of the backbone for a config: `kind` and `options`.
 
     Raises:
+        TypeError: the frame is none.
         ValueError: the file is no such zip or is damaged, or has columns that are grouped or embeddings of different
             widths; or the frame has another number of columns, columns that do not vary, or levels without a number.
 
@@ -63,6 +64,11 @@ def convert_peer(
         >>> convert_peer("model.zip", table[columns], "checkpoints/peer")  # doctest: +SKIP
         {'kind': 'tabnet', 'options': {'n_d': 8, ...}}
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(
+            f"frame: expected a DataFrame, whose column names the config uses, received {type(frame).__name__}; make "
+            "one with pd.DataFrame(array, columns=names)"
+        )
     peer = read_peer(file)
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     names, categories = list(frame.columns), peer.inputs.places

@@ -315,3 +315,8 @@ def test_a_run_whose_backbone_or_columns_are_others_says_so(tmp_path: Path):
         UserError, match=r"tasks\.answer\.init: expected a checkpoint whose columns the backbone reads"
     ):
         jigstack.run(narrow, quiet=True)
+
+
+def test_an_array_has_no_names_for_its_columns(tmp_path: Path):
+    with pytest.raises(TypeError, match=r"frame: expected a DataFrame, .* received ndarray; make one"):
+        convert_peer(tmp_path / "any.zip", np.zeros((2, 2)), tmp_path / "ours")  # pyright: ignore[reportArgumentType]

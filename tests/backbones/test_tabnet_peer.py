@@ -303,3 +303,29 @@ def test_rows_that_it_does_not_know_are_refused():
     x[0, 4] = 3
     with pytest.raises(ValueError, match="x: expected levels 0 to 2 in column 4"):
         ours(x)
+
+
+@pytest.mark.usefixtures("exact")
+def test_both_train_along_one_loss_curve():
+    """A few steps of Adam with clipped gradients; later every rounding grows, in their network as in ours."""
+    theirs, ours = twins("categories, sparsemax")
+    x, curves = rows("categories, sparsemax", 256), []
+    target = (x[:, :3] > 0).double()
+    for network in (theirs.train(), ours.train()):
+        adam, losses = torch.optim.Adam(network.parameters(), 0.02), []
+        for step in range(8):
+            part = slice(step % 2 * 128, step % 2 * 128 + 128)
+            outputs, sparsity = network(x[part])
+            if network is theirs:
+                sparsity = -sparsity
+            else:
+                (outputs,) = outputs
+            loss = (outputs - target[part]).square().mean() + 1e-3 * sparsity
+            adam.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            adam.step()
+            losses.append(loss.item())
+        curves.append(losses)
+    assert curves[0][-1] < 0.7 * curves[0][0]
+    assert curves[1] == pytest.approx(curves[0], rel=1e-6)
