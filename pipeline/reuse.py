@@ -24,9 +24,16 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
         A line that says what is reused.
 
     Raises:
-        UserError: another architecture or number of channels, a table that is read otherwise than the config says, rows
-            seen that are not known, or a one-sided scope that was not asked for by name.
+        UserError: what this run's own stage wrote, which it would replace; another architecture or number of channels,
+            a table that is read otherwise than the config says, rows seen that are not known, or a one-sided scope
+            that was not asked for by name.
     """
+    key = f"pretext.{options.name}.reuse"
+    if folder.resolve().is_relative_to((workspace.run_path / "pretext" / options.name).resolve()):
+        raise UserError(
+            f"{key}: expected a checkpoint of another run, received the one that this pretext of this run wrote, in "
+            f"{folder}; leave reuse out, what is finished is kept, or give the run another name (name=...)"
+        )
     card = read_json(folder / "backbone.json")
     wanted = workspace.config.backbones[options.backbone]
     mine: dict[str, object] = {"kind": wanted.kind}
@@ -34,10 +41,7 @@ def check_reused(workspace: Workspace, options: Pretext, folder: Path) -> str:
         mine |= {"name": wanted.name, "channels": workspace.config.data.decode.channels}
     theirs = {key: card.get(key) for key in mine}
     if theirs != mine:
-        raise UserError(
-            f"pretext.{options.name}.reuse: expected a checkpoint of {mine}, received {theirs} in {folder}"
-        )
-    key = f"pretext.{options.name}.reuse"
+        raise UserError(f"{key}: expected a checkpoint of {mine}, received {theirs} in {folder}")
     if not (folder / "seen.parquet").is_file():
         raise UserError(
             f"{key}: expected a checkpoint that tells which rows it saw, received one "

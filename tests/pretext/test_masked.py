@@ -19,6 +19,8 @@ from jigstack.training.randomness import reseed_global
 from jigstack.training.schedule import Schedule
 from torch import Tensor
 
+from .conftest import Rows, draws
+
 NUMBERS = 6
 EDGES = (-1.5, -0.5, 0.0, 0.5, 1.5)
 COLUMNS = (
@@ -38,10 +40,6 @@ BACKBONES: dict[str, dict[str, Any]] = {
         "dropout_output": 0,
     },
 }
-
-
-def draws(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def table(count: int, seed: int = 0) -> Tensor:
@@ -64,19 +62,6 @@ def build(kind: str = "mlp", columns: tuple[TableColumn, ...] = COLUMNS, **optio
 @pytest.fixture(params=BACKBONES)
 def method(request: pytest.FixtureRequest) -> MaskedTable:
     return build(request.param)
-
-
-class Rows:
-    """Rows in memory, as `fit` reads them."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Any:
-        return self.values[rows]
 
 
 def train(method: MaskedTable, values: Tensor, epochs: int, batch: int = 128) -> list[Record]:

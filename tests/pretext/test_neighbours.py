@@ -14,6 +14,8 @@ from jigstack.training.interrupt import Interrupted
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from .conftest import Rows, draws
+
 COLUMNS = (
     TableColumn("a"),
     TableColumn("c", kind="category", levels=("x", "y", "z"), shares=(0.5, 0.3, 0.2)),
@@ -21,23 +23,6 @@ COLUMNS = (
     TableColumn("d", kind="category", levels=("only",), shares=(1.0,)),
 )
 NUMBER = [column.kind == "number" for column in COLUMNS]
-
-
-class Rows:
-    """Rows in memory."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Tensor:
-        return self.values[rows]
-
-
-def draws(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def table(count: int, seed: int = 0) -> Tensor:

@@ -20,6 +20,8 @@ from jigstack.training.schedule import Schedule
 from lightly.loss import NegativeCosineSimilarity
 from torch import Tensor
 
+from .conftest import Rows, draws
+
 NUMBERS = 6
 COLUMNS = (
     *(TableColumn(f"n{j}") for j in range(NUMBERS)),
@@ -38,23 +40,6 @@ BACKBONES: dict[str, dict[str, Any]] = {
         "dropout_output": 0,
     },
 }
-
-
-class Rows:
-    """Rows in memory, as `fit` reads them."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def batch(self, rows: Tensor, draws: torch.Generator | None = None) -> Tensor:
-        return self.values[rows]
-
-
-def draws(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def table(count: int, seed: int = 0) -> Tensor:
