@@ -107,6 +107,7 @@ def run(
             stage.name: found for stage in missing if (found := directory.find_elsewhere(stage)) is not None
         }
         todo = [stage for stage in missing if stage.name not in elsewhere]
+        starts = check_files(workspace)  # before anything is written or linked
         _guard(directory, missing, replace)
         _describe(console, workspace, directory, kept, list(elsewhere), todo)
         with atomic(directory.path / "config.yaml") as temporary:
@@ -115,7 +116,7 @@ def run(
         for stage in missing:
             if stage.name in elsewhere:
                 directory.link(stage, *elsewhere[stage.name])
-        for line in check_files(workspace):
+        for line in starts:
             console.say(line)
         work = Work(workspace, stages, directory.path, console, stop.__bool__)
         try:

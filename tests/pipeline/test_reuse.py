@@ -128,11 +128,12 @@ def test_a_checkpoint_of_another_network_is_refused_before_anything_is_trained(
 @pytest.mark.parametrize("named", ["", "pretext/mask", "pretext/mask/backbone.safetensors"])
 def test_a_run_does_not_reuse_what_its_own_stage_wrote_and_would_replace(make_table_config, named: str):
     finished = jigstack.run(make_table_config(), quiet=True, until="pretrain").path
-    files = {file: file.read_bytes() for file in finished.glob("pretext/mask/*")}
+    kept = [finished / "config.yaml", finished / "manifest.json", *finished.glob("pretext/mask/*")]
+    files = {file: file.read_bytes() for file in kept}
     config = make_table_config()
     config["pretext"][0]["reuse"] = str(finished / named)
     with pytest.raises(
         UserError, match=r"pretext.mask.reuse: expected a checkpoint of another run, .*leave reuse out"
     ):
         jigstack.run(config, quiet=True, until="pretrain", replace=True)
-    assert len(files) > 4 and {file: file.read_bytes() for file in finished.glob("pretext/mask/*")} == files
+    assert len(files) > 6 and {file: file.read_bytes() for file in kept} == files
